@@ -1,0 +1,109 @@
+"""Every error that blendq raises on purpose.
+
+BlendqError
+├── UsageError                 the call itself is wrong
+│   └── SettingsError          a setting is missing, unknown or malformed
+├── InvalidRequest             a job that could never be sent
+│   ├── PictureError           a picture that is missing, broken or over a limit
+│   ├── ManifestError          a manifest with bad rows; carries every one of them
+│   └── IdempotencyConflict    the same key was used for another request
+├── JobNotFound
+├── PictureMissing             a stored picture is gone from the image store
+├── StoreUnavailable           Redis did not answer (retryable)
+├── UpstreamRefused            the API refused the key, or the account is out of quota
+└── StackError                 a part of the local stack could not be started
+    ├── PortInUse
+    └── DataDirInUse
+
+Each says what is wrong, where, and what to do; `code` is stable, `retryable` tells whether the same call may
+succeed later, and `exit_code` is what the command line leaves with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class BlendqError(Exception):
+    """Base of the tree."""
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(BlendqError):
+    code = "usage"
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    code = "settings"
+
+
+class InvalidRequest(BlendqError):
+    code = "invalid_request"
+    exit_code = 4
+
+
+class PictureError(InvalidRequest):
+    code = "picture"
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """One thing wrong with one row of a manifest. `line` counts from 1, as an editor does."""
+
+    line: int
+    problem: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.problem}"
+
+
+class ManifestError(InvalidRequest):
+    """A manifest that cannot be run. `problems` holds every bad row, in order; empty when the file itself is bad."""
+
+    code = "manifest"
+
+    def __init__(self, message: str, problems: Sequence[RowProblem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class IdempotencyConflict(InvalidRequest):
+    code = "idempotency_conflict"
+
+
+class JobNotFound(BlendqError):
+    code = "job_not_found"
+
+
+class PictureMissing(BlendqError):
+    code = "picture_missing"
+
+
+class StoreUnavailable(BlendqError):
+    code = "store_unavailable"
+    retryable = True
+
+
+class UpstreamRefused(BlendqError):
+    code = "upstream_refused"
+    exit_code = 5
+
+
+class StackError(BlendqError):
+    code = "stack"
+
+
+class PortInUse(StackError):
+    code = "port_in_use"
+    exit_code = 2
+
+
+class DataDirInUse(StackError):
+    code = "data_dir_in_use"
+    exit_code = 2

@@ -1,0 +1,166 @@
+"""BlendRequest: the pictures to blend, and the options that the API takes with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+
+from jobs.errors import InvalidRequest
+
+MIN_IMAGES = 2
+MAX_IMAGES = 5
+MAX_STATE_CHARACTERS = 255
+MAX_HOOK_CHARACTERS = 2000
+MAX_METADATA_CHARACTERS = 4096
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class BotType(StrEnum):
+    MID_JOURNEY = "MID_JOURNEY"
+    NIJI_JOURNEY = "NIJI_JOURNEY"
+
+
+class Dimensions(StrEnum):
+    """The shape of the blend: PORTRAIT is 2:3, SQUARE 1:1, LANDSCAPE 3:2."""
+
+    PORTRAIT = "PORTRAIT"
+    SQUARE = "SQUARE"
+    LANDSCAPE = "LANDSCAPE"
+
+
+class Mode(StrEnum):
+    RELAX = "RELAX"
+    FAST = "FAST"
+    TURBO = "TURBO"
+
+
+def _api_name(snake: str, api: str) -> Any:
+    """A field that may also be given under the API's own spelling, so that existing request bodies can be used."""
+    return AliasChoices(snake, api)
+
+
+class BlendRequest(BaseModel):
+    """What to blend, and how.
+
+    Args:
+        images: 2 to 5 pictures, in the order the API is to see them: file paths, `data:` URLs, or digests
+            (`sha256:…`) of pictures that are already in the image store.
+        bot_type: MID_JOURNEY (default) or NIJI_JOURNEY.
+        dimensions: PORTRAIT (2:3), SQUARE (1:1, default) or LANDSCAPE (3:2).
+        instance_id: only the account of this id may run the job.
+        modes: only accounts in one of these modes (RELAX, FAST, TURBO) may run it; empty for any.
+        remix: only accounts with this remix setting.
+        remix_auto_considered: an account that submits remix automatically counts as remix=false.
+        notify_hook: your own webhook address for this job, at most 2000 characters.
+        state: your own text, kept with the job and passed to the API where it fits; at most 255 characters.
+        custom_id: your own name for the job; names the picture's file.
+        priority: 0 (default) to 9 (first).
+        metadata: any JSON object of yours, kept with the job; at most 4096 characters as JSON.
+
+    Raises:
+        pydantic.ValidationError: a field is wrong. `BlendRequest.parse` raises InvalidRequest in plain words instead.
+
+    The API's own spellings (`base64Array`, `botType`, `instanceId`, …) are accepted too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: Annotated[tuple[str, ...], Field(validation_alias=_api_name("images", "base64Array"))]
+    bot_type: Annotated[BotType, Field(validation_alias=_api_name("bot_type", "botType"))] = BotType.MID_JOURNEY
+    dimensions: Dimensions = Dimensions.SQUARE
+    instance_id: Annotated[
+        str | None, Field(validation_alias=_api_name("instance_id", "instanceId"), max_length=200)
+    ] = None
+    modes: Annotated[tuple[Mode, ...], Field(max_length=3)] = ()
+    remix: bool | None = None
+    remix_auto_considered: Annotated[
+        bool | None, Field(validation_alias=_api_name("remix_auto_considered", "remixAutoConsidered"))
+    ] = None
+    notify_hook: Annotated[
+        str | None,
+        Field(validation_alias=_api_name("notify_hook", "notifyHook"), max_length=MAX_HOOK_CHARACTERS),
+    ] = None
+    state: Annotated[str | None, Field(max_length=MAX_STATE_CHARACTERS)] = None
+    custom_id: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    priority: Annotated[int, Field(ge=0, le=9)] = 0
+    metadata: dict[str, JsonValue] = {}
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _paths_are_text(cls, value: object) -> object:
+        if isinstance(value, (list, tuple)):
+            return tuple(str(item) if hasattr(item, "__fspath__") else item for item in value)
+        return value
+
+    @field_validator("images")
+    @classmethod
+    def _two_to_five(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not MIN_IMAGES <= len(value) <= MAX_IMAGES:
+            raise ValueError(f"a blend takes {MIN_IMAGES} to {MAX_IMAGES} pictures, not {len(value)}")
+        if not all(value):
+            raise ValueError("a picture's name is empty")
+        return value
+
+    @field_validator("notify_hook")
+    @classmethod
+    def _http_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"https?://[^\s/]+", value):
+            raise ValueError("must be an http:// or https:// address")
+        return value
+
+    @field_validator("metadata")
+    @classmethod
+    def _metadata_is_small(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        from json import dumps
+
+        if (size := len(dumps(value, ensure_ascii=False))) > MAX_METADATA_CHARACTERS:
+            raise ValueError(f"is {size} characters as JSON, over the limit of {MAX_METADATA_CHARACTERS}")
+        return value
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, object]) -> BlendRequest:
+        """Build a request from untrusted fields.
+
+        Raises:
+            InvalidRequest: says, in one line, everything that is wrong with the fields.
+        """
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise InvalidRequest(in_plain_words(error)) from error
+
+    def with_images(self, digests: tuple[str, ...]) -> BlendRequest:
+        """The same request, its pictures named by digest."""
+        return self.model_copy(update={"images": digests})
+
+
+def is_digest(image: str) -> bool:
+    """Whether `image` names a stored picture rather than a path or a data URL."""
+    return _DIGEST.fullmatch(image) is not None
+
+
+def in_plain_words(error: ValidationError) -> str:
+    """A pydantic error as one line that a person can act on; never echoes a value (it may be picture data)."""
+    return "; ".join(_one_problem(dict(item)) for item in error.errors(include_input=False, include_url=False))
+
+
+def _one_problem(item: dict[str, Any]) -> str:
+    name = ".".join(str(part) for part in item["loc"]) or "request"
+    match item["type"]:
+        case "extra_forbidden":
+            return f"unknown field {name!r}"
+        case "missing":
+            return f"{name} is missing"
+        case "enum":
+            return f"{name} must be one of {item['ctx']['expected']}"
+        case "value_error":
+            return f"{name}: {item['ctx']['error']}"
+        case "string_too_long":
+            return f"{name} is over the limit of {item['ctx']['max_length']} characters"
+        case _:
+            return f"{name}: {item['msg'][0].lower()}{item['msg'][1:]}"

@@ -1,0 +1,212 @@
+"""Every setting of blendq: read once, checked whole, frozen.
+
+A setting comes from the environment (`BLENDQ_API_URL=…`), or from the TOML file that `BLENDQ_CONFIG` names
+(`api_url = "…"`); the environment wins. An unknown name is refused in both places: a typing error must not
+silently mean the default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from jobs.errors import SettingsError
+from jobs.request import in_plain_words
+
+PREFIX = "BLENDQ_"
+CONFIG_VARIABLE = "BLENDQ_CONFIG"
+# A Unix socket's path is limited by the kernel (108 bytes on Linux, 104 on macOS, the closing zero included).
+MAX_SOCKET_PATH_BYTES = 100
+
+
+class ApiAuth(StrEnum):
+    """The header that carries the API key. `mj-api-secret` is understood by every known server; never both."""
+
+    MJ_API_SECRET = "mj-api-secret"  # noqa: S105  (a header's name)
+    BEARER = "bearer"
+
+
+class OnQueued(StrEnum):
+    """What to do after the API answered 22, "queued".
+
+    `confirm`: back off, look the task up, and resubmit only when the API does not know it.
+    `resubmit`: always resubmit after the backoff, cancelling the earlier task where the API can.
+    `wait`: never resubmit.
+    """
+
+    CONFIRM = "confirm"
+    RESUBMIT = "resubmit"
+    WAIT = "wait"
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in value):
+        raise ValueError("must look like https://host or https://host/path")
+    if parts.username or parts.password:
+        raise ValueError("must not carry a user or password; use the setting for the key")
+    if parts.query or parts.fragment:
+        raise ValueError("must not carry a query or a fragment")
+    parts.port  # noqa: B018  (raises ValueError when the port is not a number)
+    return value.rstrip("/")
+
+
+def _redis_url(value: str) -> str:
+    if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
+
+
+def _default_data_dir() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "blendq"
+
+
+class Settings(BaseModel):
+    """All settings, with local defaults that need no setting at all.
+
+    A real API needs three: `api_url`, `api_key`, and `public_url`, where it can reach the receiver.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Where things are kept.
+    data_dir: Annotated[Path, Field(description="pictures, and the embedded server's data")] = Field(
+        default_factory=_default_data_dir
+    )
+    redis_url: Annotated[RedisUrl | None, Field(description="absent: the embedded server")] = None
+
+    # The API.
+    api_url: Annotated[HttpUrl | None, Field(description="where /mj/submit/blend lives; a mode may be part of it")] = None
+    api_key: Annotated[SecretStr | None, Field(description="the API key")] = None
+    api_auth: Annotated[ApiAuth, Field(description="the header that carries the key")] = ApiAuth.MJ_API_SECRET
+    api_account_filter: Annotated[
+        bool, Field(description="older servers: send instance_id, modes and remix inside accountFilter")
+    ] = False
+
+    # The webhook receiver.
+    public_url: Annotated[HttpUrl | None, Field(description="where the API reaches the receiver; absent: no callbacks")] = None
+    receiver_host: Annotated[str, Field(description="address the receiver listens on")] = "127.0.0.1"
+    receiver_port: Annotated[int, Field(ge=0, le=65535, description="0: any free port")] = 8791
+    hook_secret: Annotated[
+        SecretStr | None, Field(min_length=16, description="signs the callback addresses; absent: made and kept in data_dir")
+    ] = None
+    hook_secret_previous: Annotated[
+        SecretStr | None, Field(min_length=16, description="still accepted while the secret is being changed")
+    ] = None
+
+    # Flow.
+    slots: Annotated[int, Field(ge=1, le=10_000, description="jobs at the API at once")] = 3
+    worker_threads: Annotated[int, Field(ge=1, le=256, description="submissions and downloads at once per worker")] = 16
+    on_queued: Annotated[OnQueued, Field(description="after a code 22: confirm, resubmit or wait")] = OnQueued.CONFIRM
+    backoff_base_seconds: Seconds = 2.0
+    backoff_cap_seconds: Seconds = 120.0
+    resubmit_limit_seconds: Annotated[Seconds, Field(description="give up when nothing was accepted for so long")] = 86400.0
+    queued_patience_seconds: Annotated[
+        Seconds, Field(description="a task not started for so long is cancelled there, then resubmitted")
+    ] = 1800.0
+    pause_seconds: Annotated[Seconds, Field(description="how long submitting stops after a refused key or quota")] = 300.0
+
+    # Times of one submission; each is longer than the one before, and so are the leases.
+    connect_timeout_seconds: Seconds = 10.0
+    write_timeout_seconds: Seconds = 15.0
+    answer_timeout_seconds: Seconds = 60.0
+    upload_timeout_seconds: Seconds = 300.0
+
+    # Asking about silent jobs.
+    poll_min_seconds: Seconds = 2.0
+    poll_max_seconds: Seconds = 30.0
+    silence_seconds: Annotated[Seconds, Field(description="where callbacks are expected: ask after this much silence")] = 45.0
+    missing_after_seconds: Annotated[Seconds, Field(description="a task absent for so long is lost there")] = 600.0
+    missing_absences: Annotated[int, Field(ge=1, le=100)] = 3
+    unsure_limit_seconds: Annotated[Seconds, Field(description="then an unsure job is parked")] = 900.0
+    task_limit_seconds: Annotated[Seconds, Field(description="an accepted task silent for so long is parked")] = 21600.0
+    collect_limit_seconds: Annotated[Seconds, Field(description="then a picture that cannot be fetched parks its job")] = 86400.0
+
+    # Limits on every input.
+    max_image_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 20 << 20
+    max_image_pixels: Annotated[int, Field(ge=1024, le=1 << 30)] = 64_000_000
+    max_result_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 64 << 20
+
+    @model_validator(mode="after")
+    def _times_are_ordered(self) -> Self:
+        if self.backoff_base_seconds > self.backoff_cap_seconds:
+            raise ValueError("backoff_base_seconds must not exceed backoff_cap_seconds")
+        if self.poll_min_seconds > self.poll_max_seconds:
+            raise ValueError("poll_min_seconds must not exceed poll_max_seconds")
+        return self
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+        """Read the environment and the settings file.
+
+        Args:
+            environ: instead of `os.environ`.
+            overrides: settings that win over both; None means "not given".
+
+        Raises:
+            SettingsError: names every setting that is unknown or malformed, and never shows a value.
+        """
+        environ = os.environ if environ is None else environ
+        values = _from_file(environ.get(CONFIG_VARIABLE)) | _from_environment(environ)
+        values |= {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SettingsError(f"settings: {in_plain_words(error)} (names: blendq settings)") from error
+
+    def redis_address(self) -> str:
+        """The URL of Redis: the one that is set, else the embedded server's socket under `data_dir`."""
+        return self.redis_url or f"unix://{self.socket_path()}"
+
+    def socket_path(self) -> Path:
+        """Where the embedded server of this `data_dir` listens; a short stand-in where the kernel's limit forbids."""
+        path = self.data_dir.absolute() / "redis.sock"
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+            return path
+        name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"blendq-{os.getuid()}" / f"{name}.sock"
+
+    def to_environment(self) -> dict[str, str]:
+        """These settings as variables for a child process; secrets in the clear, so never log the result."""
+        return {
+            PREFIX + name.upper(): str(_plain(value)) for name, value in self if value is not None and value != ""
+        }
+
+
+def _plain(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """An unknown BLENDQ_ name is passed on too, so that `Settings` refuses it; an empty value means "not set"."""
+    return {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and name != CONFIG_VARIABLE and value != ""
+    }
+
+
+def _from_file(name: str | None) -> dict[str, Any]:
+    if not name:
+        return {}
+    try:
+        return tomllib.loads(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"settings file {name}: {error.strerror}; {CONFIG_VARIABLE} must name a readable file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {name}: not TOML: {error}") from error
