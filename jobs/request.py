@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
@@ -116,9 +117,7 @@ class BlendRequest(BaseModel):
     @field_validator("metadata")
     @classmethod
     def _metadata_is_small(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        from json import dumps
-
-        if (size := len(dumps(value, ensure_ascii=False))) > MAX_METADATA_CHARACTERS:
+        if (size := len(json.dumps(value, ensure_ascii=False))) > MAX_METADATA_CHARACTERS:
             raise ValueError(f"is {size} characters as JSON, over the limit of {MAX_METADATA_CHARACTERS}")
         return value
 

@@ -91,7 +91,9 @@ class Settings(BaseModel):
     redis_url: Annotated[RedisUrl | None, Field(description="absent: the embedded server")] = None
 
     # The API.
-    api_url: Annotated[HttpUrl | None, Field(description="where /mj/submit/blend lives; a mode may be part of it")] = None
+    api_url: Annotated[HttpUrl | None, Field(description="where /mj/submit/blend lives; a mode may be part of it")] = (
+        None
+    )
     api_key: Annotated[SecretStr | None, Field(description="the API key")] = None
     api_auth: Annotated[ApiAuth, Field(description="the header that carries the key")] = ApiAuth.MJ_API_SECRET
     api_account_filter: Annotated[
@@ -99,11 +101,14 @@ class Settings(BaseModel):
     ] = False
 
     # The webhook receiver.
-    public_url: Annotated[HttpUrl | None, Field(description="where the API reaches the receiver; absent: no callbacks")] = None
+    public_url: Annotated[
+        HttpUrl | None, Field(description="where the API reaches the receiver; absent: no callbacks")
+    ] = None
     receiver_host: Annotated[str, Field(description="address the receiver listens on")] = "127.0.0.1"
     receiver_port: Annotated[int, Field(ge=0, le=65535, description="0: any free port")] = 8791
     hook_secret: Annotated[
-        SecretStr | None, Field(min_length=16, description="signs the callback addresses; absent: made and kept in data_dir")
+        SecretStr | None,
+        Field(min_length=16, description="signs the callback addresses; absent: made and kept in data_dir"),
     ] = None
     hook_secret_previous: Annotated[
         SecretStr | None, Field(min_length=16, description="still accepted while the secret is being changed")
@@ -115,11 +120,15 @@ class Settings(BaseModel):
     on_queued: Annotated[OnQueued, Field(description="after a code 22: confirm, resubmit or wait")] = OnQueued.CONFIRM
     backoff_base_seconds: Seconds = 2.0
     backoff_cap_seconds: Seconds = 120.0
-    resubmit_limit_seconds: Annotated[Seconds, Field(description="give up when nothing was accepted for so long")] = 86400.0
+    resubmit_limit_seconds: Annotated[Seconds, Field(description="give up when nothing was accepted for so long")] = (
+        86400.0
+    )
     queued_patience_seconds: Annotated[
         Seconds, Field(description="a task not started for so long is cancelled there, then resubmitted")
     ] = 1800.0
-    pause_seconds: Annotated[Seconds, Field(description="how long submitting stops after a refused key or quota")] = 300.0
+    pause_seconds: Annotated[Seconds, Field(description="how long submitting stops after a refused key or quota")] = (
+        300.0
+    )
 
     # Times of one submission; each is longer than the one before, and so are the leases.
     connect_timeout_seconds: Seconds = 10.0
@@ -130,12 +139,16 @@ class Settings(BaseModel):
     # Asking about silent jobs.
     poll_min_seconds: Seconds = 2.0
     poll_max_seconds: Seconds = 30.0
-    silence_seconds: Annotated[Seconds, Field(description="where callbacks are expected: ask after this much silence")] = 45.0
+    silence_seconds: Annotated[
+        Seconds, Field(description="where callbacks are expected: ask after this much silence")
+    ] = 45.0
     missing_after_seconds: Annotated[Seconds, Field(description="a task absent for so long is lost there")] = 600.0
     missing_absences: Annotated[int, Field(ge=1, le=100)] = 3
     unsure_limit_seconds: Annotated[Seconds, Field(description="then an unsure job is parked")] = 900.0
     task_limit_seconds: Annotated[Seconds, Field(description="an accepted task silent for so long is parked")] = 21600.0
-    collect_limit_seconds: Annotated[Seconds, Field(description="then a picture that cannot be fetched parks its job")] = 86400.0
+    collect_limit_seconds: Annotated[
+        Seconds, Field(description="then a picture that cannot be fetched parks its job")
+    ] = 86400.0
 
     # Limits on every input.
     max_image_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 20 << 20
@@ -183,9 +196,7 @@ class Settings(BaseModel):
 
     def to_environment(self) -> dict[str, str]:
         """These settings as variables for a child process; secrets in the clear, so never log the result."""
-        return {
-            PREFIX + name.upper(): str(_plain(value)) for name, value in self if value is not None and value != ""
-        }
+        return {PREFIX + name.upper(): str(_plain(value)) for name, value in self if value is not None and value != ""}
 
 
 def _plain(value: object) -> object:
@@ -207,6 +218,8 @@ def _from_file(name: str | None) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(name).read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"settings file {name}: {error.strerror}; {CONFIG_VARIABLE} must name a readable file") from error
+        raise SettingsError(
+            f"settings file {name}: {error.strerror}; {CONFIG_VARIABLE} must name a readable file"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {name}: not TOML: {error}") from error

@@ -1,0 +1,1 @@
+"""What a blend job is, how it may change, and where it is kept. Imports nothing of ours."""

@@ -1,0 +1,366 @@
+"""ImageStore: every picture once, by the digest of its content.
+
+`ROOT/ab/abcdef…` holds the picture whose SHA-256 is abcdef…. A file appears there in one step, after it was
+decoded and is on the disk; so its presence proves that it was checked. Any number of threads and processes may use
+the same store: the same content put twice at once is the same file either way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import pybase64
+from PIL import GifImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from jobs.errors import PictureError, PictureMissing
+from jobs.request import is_digest
+
+STALE_SECONDS = 86_400.0
+_MAX_DATA_URL_HEADER = 200
+
+# Opened by class rather than by Image.open: that warns about large pictures, and we have a limit of our own.
+_DECODERS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
+    "image/png": PngImagePlugin.PngImageFile,
+    "image/jpeg": JpegImagePlugin.JpegImageFile,
+    "image/webp": WebPImagePlugin.WebPImageFile,
+    "image/gif": GifImagePlugin.GifImageFile,
+}
+# What people try most often beside these; only to tell them what their file is.
+_OTHER_FORMATS = {
+    b"BM": "a BMP picture",
+    b"II*\0": "a TIFF picture",
+    b"MM\0*": "a TIFF picture",
+    b"8BPS": "a Photoshop file",
+    b"%PDF": "a PDF",
+    b"<svg": "an SVG drawing",
+    b"<?xml": "an XML file",
+}
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """A picture in the store. `digest` is "sha256:<hex>", `width` and `height` are in pixels."""
+
+    digest: str
+    path: Path
+    media_type: str
+    width: int
+    height: int
+    bytes: int
+
+
+class _Header(NamedTuple):
+    media_type: str
+    width: int
+    height: int
+
+
+class IncomingImage:
+    """A picture that arrives in pieces. Made by `ImageStore.incoming`."""
+
+    def __init__(
+        self, file: BinaryIO, *, name: str, max_bytes: int, place: Callable[[BinaryIO, str, str], StoredImage]
+    ) -> None:
+        self._file = file
+        self._name = name
+        self._max_bytes = max_bytes
+        self._place = place
+        self._hash = hashlib.sha256()
+        self._size = 0
+        self._kept: StoredImage | None = None
+
+    def write(self, chunk: bytes) -> None:
+        """Add the next bytes.
+
+        Raises:
+            PictureError: the picture is over the byte limit; nothing of this chunk was written.
+        """
+        if self._kept is not None:
+            raise ValueError("the picture is already kept")
+        self._size += len(chunk)
+        _check_size(self._size, self._max_bytes, self._name)
+        self._hash.update(chunk)
+        self._file.write(chunk)
+
+    def keep(self) -> StoredImage:
+        """Check the whole picture by decoding it, and add it to the store. When it returns, the disk has it.
+
+        Raises:
+            PictureError: empty, broken, over a limit, or of a kind that the API does not take.
+        """
+        if self._kept is None:
+            if not self._size:
+                raise PictureError(f"{self._name}: is empty; give a PNG, JPEG, WebP or GIF picture")
+            self._file.flush()
+            self._kept = self._place(self._file, f"sha256:{self._hash.hexdigest()}", self._name)
+        return self._kept
+
+
+class ImageStore:
+    """Pictures in a folder, by digest.
+
+    Args:
+        root: the folder; made when it is first needed.
+        max_bytes: the largest file that is taken.
+        max_pixels: the most pixels (width times height) that a picture may have.
+
+    A method that raises OSError had trouble with the store's own disk, not with the picture.
+    """
+
+    def __init__(self, root: Path, *, max_bytes: int, max_pixels: int) -> None:
+        self.root = root.absolute()
+        self.max_bytes = max_bytes
+        self.max_pixels = max_pixels
+        self._tmp = self.root / "tmp"
+        self.clean()
+
+    def put_file(self, path: Path) -> StoredImage:
+        """Store the picture in a file, as it is at this moment: it is read once.
+
+        Raises:
+            PictureError: says what is wrong with the file, and what to do.
+        """
+        return self.put_bytes(_read_regular_file(path, self.max_bytes), name=str(path))
+
+    def put_bytes(self, data: bytes, *, name: str) -> StoredImage:
+        """Store a picture. `name` stands for it in errors.
+
+        Raises:
+            PictureError: says what is wrong with the picture, and what to do.
+        """
+        _check_size(len(data), self.max_bytes, name)
+        if known := self._find_durable(f"sha256:{hashlib.sha256(data).hexdigest()}", len(data)):
+            return known
+        with self.incoming(name=name) as incoming:
+            incoming.write(data)
+            return incoming.keep()
+
+    def put_data_url(self, url: str, *, name: str) -> StoredImage:
+        """Store the picture in a `data:…;base64,…` URL. Its real type counts, not the declared one.
+
+        Raises:
+            PictureError: not such a URL, not strict base64, or a wrong picture. Never shows the data.
+        """
+        header, comma, _ = url[:_MAX_DATA_URL_HEADER].partition(",")
+        if not comma or not header.lower().startswith("data:") or not header.lower().endswith(";base64"):
+            raise PictureError(f"{name}: is not a data URL; it must look like data:image/png;base64,…")
+        encoded = len(url) - len(header) - 1
+        # At most two bytes of the last group are padding; so this never refuses a picture that would fit.
+        _check_size(encoded // 4 * 3 - 2, self.max_bytes, name)
+        try:
+            data = pybase64.b64decode(url[len(header) + 1 :], validate=True)
+        except ValueError:  # its text would be no help, and might quote the data
+            raise PictureError(f"{name}: its base64 is broken; encode the file again, without line breaks") from None
+        return self.put_bytes(data, name=name)
+
+    @contextmanager
+    def incoming(self, *, name: str = "the picture") -> Iterator[IncomingImage]:
+        """Take a picture in pieces. What was not kept when the block ends is deleted.
+
+        `name` stands for it in errors.
+        """
+        _make_folder(self._tmp)
+        temp = self._tmp / uuid.uuid4().hex
+        with temp.open("x+b") as file:
+            try:
+                yield IncomingImage(file, name=name, max_bytes=self.max_bytes, place=self._place)
+            finally:
+                temp.unlink(missing_ok=True)
+
+    def find(self, digest: str) -> StoredImage | None:
+        """The stored picture, by its header alone; None when there is none, or it is no longer a picture."""
+        path = self._path(digest)
+        if path is None:
+            return None
+        try:
+            with path.open("rb") as file:
+                header = _read_header(file, digest)
+                return StoredImage(digest, path, *header, bytes=os.fstat(file.fileno()).st_size)
+        except (FileNotFoundError, PictureError):
+            return None
+
+    def open(self, digest: str) -> BinaryIO:
+        """The picture's bytes, to be closed by the caller.
+
+        Raises:
+            PictureMissing: the store has no such picture.
+        """
+        path = self._path(digest)
+        try:
+            if path is not None:
+                return path.open("rb")
+        except FileNotFoundError:
+            pass
+        raise PictureMissing(f"picture {digest[:80]} is not in {self.root}; put it there again, then retry the job")
+
+    def clean(self, *, older_than_seconds: float = STALE_SECONDS) -> None:
+        """Remove what processes that were killed have left half-written. Done at every start too."""
+        limit = time.time() - older_than_seconds
+        for temp in self._tmp.glob("*"):
+            try:
+                if temp.stat().st_mtime < limit:
+                    temp.unlink()
+            except FileNotFoundError:  # another process cleans as well
+                continue
+
+    def _path(self, digest: str) -> Path | None:
+        if not is_digest(digest):
+            return None
+        name = digest.removeprefix("sha256:")
+        return self.root / name[:2] / name
+
+    def _find_durable(self, digest: str, size: int) -> StoredImage | None:
+        """A picture that is whole, and is still there after a power cut.
+
+        Another process may have renamed it just now and not synced the folder yet, and we are about to promise it.
+        """
+        known = self.find(digest)
+        if known is None or known.bytes != size:
+            return None
+        self._sync(known.path.parent)
+        return known
+
+    def _place(self, file: BinaryIO, digest: str, name: str) -> StoredImage:
+        """Check the temporary file and give it its final name."""
+        size = file.seek(0, os.SEEK_END)
+        if known := self._find_durable(digest, size):
+            return known
+        header = _check_picture(file, self.max_pixels, name)
+        os.fsync(file.fileno())
+        path = self._path(digest)
+        assert path is not None  # noqa: S101  (we made the digest)
+        _make_folder(path.parent)
+        Path(file.name).replace(path)
+        self._sync(path.parent)
+        return StoredImage(digest, path, *header, bytes=size)
+
+    def _sync(self, folder: Path) -> None:
+        _sync_folder(folder)
+        _sync_folder(self.root)
+
+
+def _read_regular_file(path: Path, max_bytes: int) -> bytes:
+    """At most `max_bytes` of a file. Never waits: opening a pipe would, until somebody writes to it."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise PictureError(f"{path}: is not a regular file; give a picture file")
+            _check_size(status.st_size, max_bytes, str(path))
+            return file.read(min(status.st_size, max_bytes) + 1)  # one more: it may grow; put_bytes looks again
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PictureError(f"{path}: no such file; check the name") from error
+    except IsADirectoryError as error:
+        raise PictureError(f"{path}: is a folder; give a picture file") from error
+    except PermissionError as error:
+        raise PictureError(f"{path}: may not be read; allow this user to read it") from error
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    except ValueError as error:  # a zero byte, or a character that no file system takes
+        raise PictureError(f"{str(path)!r}: is not a possible file name; check the name") from error
+
+
+def _check_size(size: int, max_bytes: int, name: str) -> None:
+    if size > max_bytes:
+        raise PictureError(f"{name}: is over the limit of {max_bytes:,} bytes; make it smaller, or raise the limit")
+
+
+def _check_picture(file: BinaryIO, max_pixels: int, name: str) -> _Header:
+    """Decode the first frame in full: the API would refuse a broken picture late, or blend half of it."""
+    header = _read_header(file, name)
+    if header.width * header.height > max_pixels:
+        size = f"{header.width} x {header.height} pixels"
+        raise PictureError(f"{name}: {size} is over the limit of {max_pixels:,}; make it smaller, or raise the limit")
+    file.seek(0)
+    try:
+        with _DECODERS[header.media_type](file) as picture:
+            picture.load()
+    except Exception as error:  # decoders meet hostile bytes with any exception at all
+        raise _broken(name) from error
+    return header
+
+
+def _broken(name: str) -> PictureError:
+    return PictureError(f"{name}: is truncated or broken; save or download the picture again")
+
+
+def _read_header(file: BinaryIO, name: str) -> _Header:
+    file.seek(0)
+    head = file.read(30)
+    try:
+        header = _sniff(file, head)
+    except Exception as error:  # as above
+        raise _broken(name) from error
+    if header is None:
+        kinds = (kind for magic, kind in _OTHER_FORMATS.items() if head.startswith(magic))
+        raise PictureError(f"{name}: is {next(kinds, 'not a picture')}; give a PNG, JPEG, WebP or GIF picture")
+    if not header.width * header.height:
+        raise _broken(name)
+    return header
+
+
+def _sniff(file: BinaryIO, head: bytes) -> _Header | None:
+    """Type and size from the first bytes, as PNG (11.2.1), GIF89a (18, 20) and WebP (RFC 9649) lay them out."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _Header("image/png", *struct.unpack_from(">II", head, 16))
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return _Header("image/gif", *_gif_size(file, head))
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return _Header("image/webp", *_webp_size(head))
+    if head.startswith(b"\xff\xd8\xff"):
+        file.seek(0)
+        return _Header("image/jpeg", *JpegImagePlugin.JpegImageFile(file).size)
+    return None
+
+
+def _gif_size(file: BinaryIO, head: bytes) -> tuple[int, int]:
+    """The screen, or the first frame where that reaches further: Pillow makes the picture as large as both."""
+    width, height, flags = struct.unpack_from("<HHB", head, 6)
+    file.seek(13 + (6 << (flags & 7) if flags & 0x80 else 0))
+    while (mark := file.read(1)) != b",":
+        if mark in (b"", b";"):
+            raise ValueError("no frame")
+        if mark == b"!":
+            file.read(1)
+            while length := file.read(1)[0]:
+                file.seek(length, os.SEEK_CUR)
+    x, y, frame_width, frame_height = struct.unpack("<HHHH", file.read(8))
+    return max(width, x + frame_width), max(height, y + frame_height)
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    match head[12:16]:
+        case b"VP8X":
+            return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+        case b"VP8L":
+            (bits,) = struct.unpack_from("<I", head, 21)
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case _:
+            width, height = struct.unpack_from("<HH", head, 26)
+            return width & 0x3FFF, height & 0x3FFF
+
+
+def _make_folder(folder: Path) -> None:
+    """Make it and its parents, each entered durably."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

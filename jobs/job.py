@@ -1,0 +1,195 @@
+"""Job, Attempt, Status: all that is known of one blend."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs.request import BlendRequest
+
+
+class Status(StrEnum):
+    """Where a job stands. Each status names who moves it on.
+
+    WAITING     due at `due_at`. Dispatch releases it when it is due and a slot is free.
+    RELEASED    a wake-up is on its way. A worker claims it; or its lease ends: WAITING.
+    SUBMITTING  a worker uploads, the last byte held back: provably unpaid. Commit; or failure, lease end: WAITING.
+    COMMITTED   the last byte may be out. The answer moves it; no answer: UNSURE.
+    UNSURE      it may have been accepted, and its task is unknown. A callback, or a task found by `state`; else PARKED.
+    QUEUED      the API answered 22: it waits there. Callback, poll, or the code-22 policy.
+    ACCEPTED    the API has it. Callback or poll.
+    RUNNING     the API works on it. Callback or poll.
+    COLLECTING  finished there; the picture is being fetched. Collect.
+    SUCCEEDED   final: the picture is here.
+    FAILED      final, with a reason. A person's retry; a late success.
+    CANCELLED   final. A person's retry; a late success.
+    PARKED      final until a person decides: it may have been paid for. A late callback; a person's retry.
+    """
+
+    WAITING = "waiting"
+    RELEASED = "released"
+    SUBMITTING = "submitting"
+    COMMITTED = "committed"
+    UNSURE = "unsure"
+    QUEUED = "queued"
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    COLLECTING = "collecting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PARKED = "parked"
+
+    @property
+    def final(self) -> bool:
+        return self in FINAL
+
+    @property
+    def holds_slot(self) -> bool:
+        return self in HOLDS_SLOT
+
+
+FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.PARKED})
+HOLDS_SLOT = frozenset(
+    {
+        Status.RELEASED,
+        Status.SUBMITTING,
+        Status.COMMITTED,
+        Status.UNSURE,
+        Status.QUEUED,
+        Status.ACCEPTED,
+        Status.RUNNING,
+    }
+)
+# Where the API may have a task of ours: these are the statuses in which asking it makes sense.
+AT_THE_API = frozenset({Status.UNSURE, Status.QUEUED, Status.ACCEPTED, Status.RUNNING})
+
+
+class TaskStatus(StrEnum):
+    """The API's own status of a task (the `status` of its task JSON); UNKNOWN for anything it may invent."""
+
+    NOT_START = "NOT_START"
+    SUBMITTED = "SUBMITTED"
+    MODAL = "MODAL"
+    IN_PROGRESS = "IN_PROGRESS"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    CANCEL = "CANCEL"
+    UNKNOWN = "UNKNOWN"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a record written by a newer blendq stays readable
+
+    def but(self, **changes: object) -> Self:
+        """The same record with some fields changed."""
+        return self.model_copy(update=changes)
+
+
+class Reason(_Record):
+    """Why a job failed or is parked: a stable class for machines, a text for people."""
+
+    kind: str
+    message: str
+
+
+class Picture(_Record):
+    """The finished picture, kept in the image store under its digest."""
+
+    digest: str
+    media_type: str
+    width: int
+    height: int
+    bytes: int
+    url: str
+
+
+class Attempt(_Record):
+    """One try at submitting. Its number is the fence: only the worker that holds the current number may commit.
+
+    An attempt that was never committed, or that was proven refused, is forgotten at the next claim; the rest stay,
+    since a callback for an attempt of long ago must still find its job.
+    """
+
+    number: int
+    worker: str = ""
+    claimed_at: datetime
+    committed_at: datetime | None = None
+    answered_at: datetime | None = None
+    code: int | None = None
+    description: str = ""
+    task_id: str | None = None
+    position: int | None = None
+    refused: bool = False
+    gone: Annotated[bool, Field(description="the API does not know it: nothing was paid for")] = False
+    withdrawn: Annotated[bool, Field(description="we asked the API to cancel it, to submit again")] = False
+    seen: TaskStatus | None = None
+    seen_at: Annotated[datetime | None, Field(description="the last change seen of it")] = None
+    progress: int | None = None
+    image_url: str | None = None
+    absences: int = 0
+    absent_since: datetime | None = None
+
+    @property
+    def taken(self) -> bool:
+        """Whether the API is known to have accepted it: a submission that costs money."""
+        return (self.task_id is not None or self.seen is not None) and not self.gone
+
+    @property
+    def forgettable(self) -> bool:
+        return not self.taken and (self.committed_at is None or self.refused or self.gone)
+
+    @property
+    def started(self) -> bool:
+        return self.seen in (TaskStatus.IN_PROGRESS, TaskStatus.SUCCESS, TaskStatus.FAILURE) or bool(self.progress)
+
+
+class Job(_Record):
+    """One blend from request to picture. Changed only by `lifecycle`, written only by `store`."""
+
+    id: str
+    campaign: str = "default"
+    request: BlendRequest
+    created_at: datetime
+    order: Annotated[int, Field(description="position among all jobs ever enqueued: oldest first")] = 0
+    status: Status = Status.WAITING
+    due_at: Annotated[datetime | None, Field(description="when somebody must look at it next; none when final")] = None
+    attempts: tuple[Attempt, ...] = ()
+    current: Annotated[int, Field(description="the attempt that `status` speaks of; 0 before the first")] = 0
+    claims: Annotated[int, Field(description="attempts ever begun; numbers the next one")] = 0
+    commits: Annotated[int, Field(description="bodies sent whole")] = 0
+    lost_claims: Annotated[int, Field(description="workers lost in a row while holding this job")] = 0
+    queued_answers: Annotated[int, Field(description="how often the API answered 22")] = 0
+    backoffs: Annotated[int, Field(description="backoffs in a row: the exponent of the next")] = 0
+    collect_failures: int = 0
+    retrying_since: Annotated[datetime | None, Field(description="start of the time limit on resubmitting")] = None
+    cancel_requested: bool = False
+    reason: Reason | None = None
+    picture: Picture | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt that the status speaks of."""
+        return self.find_attempt(self.current)
+
+    @property
+    def resubmissions(self) -> int:
+        return max(0, self.commits - 1)
+
+    @property
+    def submissions(self) -> int:
+        """Submissions known to be accepted, and so paid for."""
+        return sum(attempt.taken for attempt in self.attempts)
+
+    def find_attempt(self, number: int) -> Attempt | None:
+        return next((attempt for attempt in self.attempts if attempt.number == number), None)
+
+    def with_attempt(self, attempt: Attempt, **changes: object) -> Job:
+        """The same job with `attempt` put in the place of its number (or added), and some fields changed."""
+        others = [other for other in self.attempts if other.number != attempt.number]
+        attempts = tuple(sorted([*others, attempt], key=lambda one: one.number))
+        return self.but(attempts=attempts, **changes)

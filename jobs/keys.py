@@ -1,0 +1,47 @@
+"""Every key name. What each key holds is said here and nowhere else."""
+
+from __future__ import annotations
+
+from jobs.job import Status
+
+
+class Keys:
+    """The keys under one prefix; another prefix is another, separate blendq on the same server (as in the tests)."""
+
+    def __init__(self, prefix: str = "blendq") -> None:
+        self.prefix = prefix
+        self.order = f"{prefix}:order"  # counter: jobs ever enqueued
+        self.ready = f"{prefix}:waiting:ready"  # zset id -> rank: due jobs, the next to go first
+        self.later = f"{prefix}:waiting:later"  # zset id -> due time (ms): jobs that are not due yet
+        self.slots = f"{prefix}:slots"  # set: the jobs that hold a slot
+        self.counts = f"{prefix}:counts"  # hash: the tally of all jobs
+        self.campaigns = f"{prefix}:campaigns"  # zset name -> time of its first job (ms)
+        self.tasks = f"{prefix}:tasks"  # hash task id -> job id: a task belongs to one job
+        self.pause = f"{prefix}:pause"  # JSON: why submitting is stopped; expires by itself
+        self.dispatch_asked = f"{prefix}:dispatch:asked"  # a wake-up for dispatch is on its way
+
+    def job(self, job_id: str) -> str:
+        """Hash: `doc` the record as JSON, `version` its number of writes, `write` the name of the last one."""
+        return f"{self.prefix}:job:{job_id}"
+
+    def history(self, job_id: str) -> str:
+        """List of JSON lines, the oldest first."""
+        return f"{self.prefix}:history:{job_id}"
+
+    def at(self, status: Status) -> str:
+        """Zset id -> due time (ms): the jobs in this status, by when somebody must look at them."""
+        return f"{self.prefix}:at:{status}"
+
+    def campaign_counts(self, campaign: str) -> str:
+        """Hash: the tally of the campaign's jobs."""
+        return f"{self.prefix}:campaign:{campaign}:counts"
+
+    def campaign_jobs(self, campaign: str) -> str:
+        """Zset id -> order: the campaign's jobs as they were enqueued."""
+        return f"{self.prefix}:campaign:{campaign}:jobs"
+
+    def places(self, status: Status) -> tuple[str, ...]:
+        """The zsets in which a job of this status may stand; it stands in exactly one of them, a final one in none."""
+        if status.final:
+            return ()
+        return (self.ready, self.later) if status is Status.WAITING else (self.at(status),)

@@ -1,0 +1,32 @@
+-- Create the jobs that do not exist yet; all of one campaign, all waiting.
+--
+-- KEYS[1]  zset: jobs ready to go      KEYS[4]  zset: campaigns
+-- KEYS[2]  hash: tally of all jobs     KEYS[5]  zset: the campaign's jobs
+-- KEYS[3]  hash: tally of the campaign KEYS[6..]  the jobs' hashes
+-- ARGV[1]  the campaign's name
+-- ARGV[2]  now, in ms
+-- ARGV[3..]  for each job: id, rank, order, record as JSON
+--
+-- Returns a list with 1 for each job that was created, 0 for each that was there. A repeated call creates nothing.
+
+local created = {}
+local count = 0
+for index = 6, #KEYS do
+  local at = 3 + (index - 6) * 4
+  local id, rank, order, doc = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  if redis.call('EXISTS', KEYS[index]) == 1 then
+    created[#created + 1] = 0
+  else
+    redis.call('HSET', KEYS[index], 'doc', doc, 'version', 1)
+    redis.call('ZADD', KEYS[1], rank, id)
+    redis.call('ZADD', KEYS[5], order, id)
+    created[#created + 1] = 1
+    count = count + 1
+  end
+end
+if count > 0 then
+  redis.call('HINCRBY', KEYS[2], 'waiting', count)
+  redis.call('HINCRBY', KEYS[3], 'waiting', count)
+  redis.call('ZADD', KEYS[4], 'NX', ARGV[2], ARGV[1])
+end
+return created

@@ -1,0 +1,81 @@
+"""The numbers that the lifecycle decides by, and the two curves made from them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobs.settings import OnQueued, Settings
+
+# Between a wake-up and its claim lies only the queue; a lost wake-up costs at most this long.
+RELEASE_LEASE_SECONDS = 30.0
+# The lease of an upload is renewed while bytes flow; it outlives one stalled write.
+SUBMIT_LEASE_MARGIN_SECONDS = 15.0
+ANSWER_LEASE_MARGIN_SECONDS = 15.0
+COLLECT_LEASE_SECONDS = 60.0
+# A job whose workers die this often in a row is taken to be the one that kills them.
+MAX_LOST_CLAIMS = 3
+# "No account" lasts longer than "no room": its backoff starts this many doublings further on.
+NO_ACCOUNT_HEAD_START = 2
+MAX_EXPONENT = 30
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the lifecycle needs to know of the settings; every duration in seconds."""
+
+    on_queued: OnQueued = OnQueued.CONFIRM
+    backoff_base_seconds: float = 2.0
+    backoff_cap_seconds: float = 120.0
+    resubmit_limit_seconds: float = 86400.0
+    submit_lease_seconds: float = 30.0
+    answer_lease_seconds: float = 75.0
+    poll_min_seconds: float = 2.0
+    poll_max_seconds: float = 30.0
+    silence_seconds: float = 0.0
+    queued_patience_seconds: float = 1800.0
+    missing_after_seconds: float = 600.0
+    missing_absences: int = 3
+    unsure_limit_seconds: float = 900.0
+    task_limit_seconds: float = 21600.0
+    collect_limit_seconds: float = 86400.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Policy:
+        same = {
+            name: getattr(settings, name)
+            for name in cls.__dataclass_fields__
+            if name not in ("submit_lease_seconds", "answer_lease_seconds", "silence_seconds")
+        }
+        return cls(
+            submit_lease_seconds=settings.write_timeout_seconds + SUBMIT_LEASE_MARGIN_SECONDS,
+            answer_lease_seconds=settings.answer_timeout_seconds + ANSWER_LEASE_MARGIN_SECONDS,
+            silence_seconds=settings.silence_seconds if settings.public_url else 0.0,
+            **same,
+        )
+
+    def backoff_seconds(self, backoffs: int, chance: float) -> float:
+        """Exponential backoff with full jitter and a cap.
+
+        Args:
+            backoffs: how many backoffs in a row came before.
+            chance: a random number in [0, 1).
+
+        See "Exponential Backoff And Jitter" (AWS Architecture Blog): full jitter spreads a herd best.
+
+        >>> Policy(backoff_base_seconds=2, backoff_cap_seconds=60).backoff_seconds(3, 0.5)
+        8.0
+        >>> Policy(backoff_base_seconds=2, backoff_cap_seconds=60).backoff_seconds(9, 0.5)
+        30.0
+        """
+        longest = min(self.backoff_cap_seconds, self.backoff_base_seconds * 2.0 ** min(backoffs, MAX_EXPONENT))
+        return longest * chance
+
+    def poll_seconds(self, age_seconds: float) -> float:
+        """How long to wait before asking about a task again: a quarter of its age, within the limits.
+
+        Where callbacks are expected, asking only serves the jobs that fell silent.
+
+        >>> Policy(poll_min_seconds=2, poll_max_seconds=30).poll_seconds(60)
+        15.0
+        """
+        return max(self.silence_seconds, min(self.poll_max_seconds, max(self.poll_min_seconds, age_seconds / 4)))

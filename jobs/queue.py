@@ -1,0 +1,126 @@
+"""The Celery app that both sides share: task names, queues, safety settings.
+
+A message is only a wake-up: it names a job and says "look at this one now". The record is the truth, so a message may
+be lost, delivered twice or late. There is no countdown, eta or retry anywhere: with Redis as its broker Celery keeps
+such messages in a worker's memory and delivers them again when the visibility timeout passes (celery#2599, kombu#337).
+"""
+
+from __future__ import annotations
+
+import logging
+
+from celery import Celery
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from jobs.policy import ANSWER_LEASE_MARGIN_SECONDS
+from jobs.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+SUBMIT = "blendq.submit"  # (job id): a slot is its own, upload it
+COLLECT = "blendq.collect"  # (job id): it is finished there, fetch the picture
+DISPATCH = "blendq.dispatch"  # (): a slot may be free, or a job due
+SWEEP = "blendq.sweep"  # (): look for ended leases, silent jobs and lost wake-ups
+
+TICK_SECONDS = 1.0
+# A tick that nobody took in this time is dropped: the next one says the same.
+TICK_EXPIRES_SECONDS = 10.0
+VISIBILITY_MARGIN_SECONDS = 600.0
+# Its own prefix, so that every key of ours starts with blendq.
+BROKER_PREFIX = "blendq:celery:"
+
+
+def make_app(settings: Settings) -> Celery:
+    """The Celery app of these settings. The same safety settings on both sides, above all the visibility timeout."""
+    app = Celery("blendq", broker=broker_url(settings.redis_address()))
+    app.conf.update(_safety(settings), **_routes(), beat_schedule=_ticks())
+    return app
+
+
+def broker_url(redis_url: str) -> str:
+    """Celery's spelling of a Redis URL: it has a scheme of its own for sockets."""
+    if redis_url.startswith("unix://"):
+        return "redis+socket://" + redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")
+    return redis_url
+
+
+def _safety(settings: Settings) -> dict[str, object]:
+    submission = settings.upload_timeout_seconds + settings.answer_timeout_seconds + ANSWER_LEASE_MARGIN_SECONDS
+    return {
+        # A message is given back when its worker dies; the record makes the second delivery harmless.
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_acks_on_timeout": True,
+        "worker_prefetch_multiplier": 1,
+        # What a task came to stands in the record; nobody reads results.
+        "task_ignore_result": True,
+        "result_backend": None,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "worker_pool": "threads",
+        "worker_concurrency": settings.worker_threads,
+        # A broker that is down, full or read-only is waited for; the worker does not end.
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_soft_shutdown_timeout": submission,
+        "worker_hijack_root_logger": False,
+        "worker_send_task_events": True,
+        "broker_transport_options": {
+            "global_keyprefix": BROKER_PREFIX,
+            # Longer than any task: a message that is still being worked on must not be delivered again.
+            "visibility_timeout": submission + VISIBILITY_MARGIN_SECONDS,
+            # kombu waits forever by default.
+            "socket_timeout": 30.0,
+            "socket_connect_timeout": 5.0,
+            "health_check_interval": 15,
+            **({} if settings.redis_address().startswith("unix:") else {"socket_keepalive": True}),
+        },
+        "beat_scheduler": "celery.beat:Scheduler",  # in memory: the ticks need no file
+    }
+
+
+def _routes() -> dict[str, object]:
+    """Queues of their own, so that a thousand downloads cannot keep dispatch waiting."""
+    names = {SUBMIT: "submit", COLLECT: "collect", DISPATCH: "control", SWEEP: "control"}
+    return {
+        "task_queues": [Queue(name) for name in ("control", "submit", "collect")],
+        "task_default_queue": "control",
+        "task_routes": {task: {"queue": queue} for task, queue in names.items()},
+    }
+
+
+def _ticks() -> dict[str, object]:
+    """Dispatch and sweep run by the clock too, so that no lost wake-up can stop anything."""
+    return {
+        task: {"task": task, "schedule": TICK_SECONDS, "options": {"expires": TICK_EXPIRES_SECONDS}}
+        for task in (DISPATCH, SWEEP)
+    }
+
+
+class Wakeups:
+    """Sends wake-ups. One that cannot be sent is not an error: the sweep will find the job by itself.
+
+    Args:
+        app: from `make_app`.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def submit(self, job_id: str) -> None:
+        self._send(SUBMIT, job_id)
+
+    def collect(self, job_id: str) -> None:
+        self._send(COLLECT, job_id)
+
+    def dispatch(self) -> None:
+        self._send(DISPATCH)
+
+    def _send(self, task: str, *args: str) -> None:
+        try:
+            self._app.send_task(task, args=args, retry=False, ignore_result=True)
+        except OperationalError as error:
+            _log.warning("wake-up %s%s not sent (%s); the sweep will find it", task, args, type(error).__name__)
