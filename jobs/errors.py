@@ -10,6 +10,7 @@ BlendqError
 ├── JobNotFound
 ├── PictureMissing             a stored picture is gone from the image store
 ├── StoreUnavailable           Redis did not answer (retryable)
+├── WaitTimeout                a job was waited for, and is not finished yet (retryable)
 ├── UpstreamRefused            the API refused the key, or the account is out of quota
 └── StackError                 a part of the local stack could not be started
     ├── PortInUse
@@ -87,6 +88,11 @@ class PictureMissing(BlendqError):
 
 class StoreUnavailable(BlendqError):
     code = "store_unavailable"
+    retryable = True
+
+
+class WaitTimeout(BlendqError, TimeoutError):
+    code = "wait_timeout"
     retryable = True
 
 

@@ -14,7 +14,7 @@ class AnswerKind(StrEnum):
     ACCEPTED = "accepted"  # 1, 21: taken
     QUEUED = "queued"  # 22: taken and waiting there; without a task id: perhaps not taken
     # Proof that nothing was accepted, and that trying again may help:
-    NOT_SENT = "not_sent"
+    NOT_SENT = "not_sent"  # said by the worker that held the last byte back, even if its commit is in the record
     NO_ROOM = "no_room"
     NO_ACCOUNT = "no_account"
     # The same, but only a person can help; submitting pauses meanwhile:

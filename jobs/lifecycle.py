@@ -188,7 +188,7 @@ def _first_news(job: Job, attempt: Attempt, event: events.Answer, moment: Moment
             return _queued(job, attempt, event, moment)
         case AnswerKind.QUEUED if moment.policy.on_queued is not OnQueued.WAIT:
             return _refused(job, attempt, event, moment)
-        case AnswerKind.QUEUED | AnswerKind.ACCEPTED | AnswerKind.NOT_SENT:
+        case AnswerKind.QUEUED | AnswerKind.ACCEPTED:
             return _unsure(job.with_attempt(attempt), moment, _words(event) + ", without a task id")
         case _:
             return _refused(job, attempt, event, moment)

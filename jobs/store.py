@@ -101,7 +101,7 @@ class JobStore:
         self, client: redis.Redis, policy: Policy, keys: Keys | None = None, chance: random.Random | None = None
     ) -> None:
         self._redis = client
-        self._policy = policy
+        self.policy = policy
         self._chance = chance or random.SystemRandom()
         self.keys = keys or Keys()
         self._save_script = client.register_script(_lua("save"))
@@ -231,7 +231,7 @@ class JobStore:
         """
         for _ in range(MAX_RACES):
             job, version, now = self._load(job_id)
-            change = advance(job, event, Moment(now, self._chance.random(), self._policy))
+            change = advance(job, event, Moment(now, self._chance.random(), self.policy))
             if change is None:
                 return Applied(job, job)
             match self._save(job, change, event, version, now, slot_limit):

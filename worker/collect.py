@@ -1,0 +1,66 @@
+"""Collect: fetches the finished picture."""
+
+from __future__ import annotations
+
+import logging
+
+from jobs.events import Collected, CollectFailed
+from jobs.images import StoredImage
+from jobs.job import Attempt, Job, Picture, Status
+from worker.context import Context
+from worker.download import DownloadError, LinkExpiredError
+from worker.proxy.lookups import Found
+from worker.sightings import seen
+
+_log = logging.getLogger(__name__)
+
+
+def collect(context: Context, job_id: str) -> None:
+    """Download the picture of a job that is finished at the API.
+
+    Safe to repeat at any point: the picture is kept by its content, and the record changes only once.
+    """
+    job = context.store.get(job_id)
+    attempt = job.attempt
+    if job.status is not Status.COLLECTING or attempt is None or attempt.image_url is None:
+        return
+    try:
+        stored, url = _fetch(context, job, attempt)
+    except DownloadError as error:
+        _log.warning("job=%s picture not fetched: %s", job_id, error)
+        context.store.apply(job_id, CollectFailed(str(error)))
+        return
+    context.store.apply(job_id, Collected(attempt.number, _picture(stored, url)))
+
+
+def _fetch(context: Context, job: Job, attempt: Attempt) -> tuple[StoredImage, str]:
+    url = attempt.image_url or ""
+    try:
+        return context.downloads.fetch(url, context.images), url
+    except LinkExpiredError:
+        fresh = _fresh_link(context, job, attempt)
+        if fresh is None or fresh == url:
+            raise
+        return context.downloads.fetch(fresh, context.images), fresh
+
+
+def _fresh_link(context: Context, job: Job, attempt: Attempt) -> str | None:
+    """Links expire within hours; asked for the task again, the API may give another."""
+    if attempt.task_id is None:
+        return None
+    answer = context.proxy.fetch(attempt.task_id)
+    if not isinstance(answer, Found):
+        return None
+    context.store.apply(job.id, seen(attempt.number, answer.task, "poll"))
+    return answer.task.image_url
+
+
+def _picture(stored: StoredImage, url: str) -> Picture:
+    return Picture(
+        digest=stored.digest,
+        media_type=stored.media_type,
+        width=stored.width,
+        height=stored.height,
+        bytes=stored.bytes,
+        url=url,
+    )

@@ -1,0 +1,79 @@
+"""Context: what the steps of a job's work share within one process."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+
+from celery import Celery
+
+from jobs.errors import SettingsError
+from jobs.images import ImageStore
+from jobs.job import Status
+from jobs.policy import Policy
+from jobs.queue import Wakeups
+from jobs.settings import Settings
+from jobs.store import Applied, JobStore, connect
+from worker.download import Downloads
+from worker.hooks import Hooks
+from worker.proxy.client import ProxyClient
+
+
+def process_name() -> str:
+    """Names this process in records and logs."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+@dataclass(frozen=True)
+class Context:
+    """One of each, shared by all threads of a worker process."""
+
+    settings: Settings
+    store: JobStore
+    images: ImageStore
+    proxy: ProxyClient
+    downloads: Downloads
+    hooks: Hooks
+    wakeups: Wakeups
+    name: str = field(default_factory=process_name)
+
+    @classmethod
+    def open(cls, settings: Settings, app: Celery) -> Context:
+        """
+        Raises:
+            SettingsError: no API is configured.
+        """
+        if settings.api_url is None:
+            raise SettingsError("no API is configured: set BLENDQ_API_URL and BLENDQ_API_KEY")
+        return cls(
+            settings=settings,
+            store=JobStore(connect(settings.redis_address()), Policy.from_settings(settings)),
+            images=open_images(settings),
+            proxy=ProxyClient.from_settings(settings),
+            downloads=Downloads(connect_timeout_seconds=settings.connect_timeout_seconds),
+            hooks=Hooks.from_settings(settings),
+            wakeups=Wakeups(app),
+        )
+
+    def close(self) -> None:
+        self.proxy.close()
+        self.downloads.close()
+        self.store.close()
+
+
+def open_images(settings: Settings) -> ImageStore:
+    """The store of results: the same folder as the producers' pictures, with the limits for what comes back."""
+    return ImageStore(
+        settings.data_dir / "images", max_bytes=settings.max_result_bytes, max_pixels=settings.max_image_pixels
+    )
+
+
+def follow_up(store: JobStore, wakeups: Wakeups, applied: Applied) -> None:
+    """Wake up whoever has something to do now. What gets lost here is found by the sweep."""
+    if not applied.changed:
+        return
+    if applied.after.status is Status.COLLECTING:
+        wakeups.collect(applied.after.id)
+    if (applied.freed_slot or applied.after.status is Status.WAITING) and store.ask_dispatch():
+        wakeups.dispatch()

@@ -1,0 +1,90 @@
+"""Hooks: the callback address of each attempt, and the proof that a call to it is no forgery.
+
+The API signs nothing, so the address itself is the secret: `…/hooks/{job}/{attempt}/{mac}`, with an HMAC over job and
+attempt. `state` carries the same token, for servers that strip the address but echo the state.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.request import MAX_STATE_CHARACTERS
+from jobs.settings import Settings
+
+_SECRET_FILE = "hook-secret"  # noqa: S105  (a file's name)
+_PURPOSE = b"blendq callback "
+
+
+class Hooks:
+    """Makes and checks callback addresses.
+
+    Args:
+        secrets: the first one signs, all are accepted (while the secret is being changed).
+        public_url: where the API reaches the receiver; None when it cannot.
+    """
+
+    def __init__(self, secrets: Sequence[bytes], public_url: str | None) -> None:
+        if not secrets:
+            raise ValueError("at least one secret is needed")
+        self._secrets = tuple(secrets)
+        self._public_url = public_url
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Hooks:
+        if settings.hook_secret is None:
+            known = [_kept_secret(settings.data_dir)]
+        else:
+            known = [settings.hook_secret.get_secret_value().encode()]
+        if settings.hook_secret_previous is not None:
+            known.append(settings.hook_secret_previous.get_secret_value().encode())
+        return cls(known, settings.public_url)
+
+    def token(self, job_id: str, attempt: int) -> str:
+        return f"{job_id}/{attempt}/{_mac(self._secrets[0], job_id, str(attempt))}"
+
+    def url(self, job_id: str, attempt: int) -> str | None:
+        """The `notifyHook` of an attempt; None where there is no public address."""
+        return None if self._public_url is None else f"{self._public_url}/hooks/{self.token(job_id, attempt)}"
+
+    def state(self, job_id: str, attempt: int, own: str | None) -> str:
+        """The `state` of an attempt: the token, then the caller's own where it fits the API's 255 characters."""
+        token = self.token(job_id, attempt)
+        both = f"{token} {own}" if own else token
+        return both if len(both) <= MAX_STATE_CHARACTERS else token
+
+    def verify(self, job_id: str, attempt: str, mac: str) -> bool:
+        """Whether the address is one of ours. Every secret is tried, so that time tells nothing."""
+        given = mac.encode("utf-8", "surrogateescape")
+        matches = [hmac.compare_digest(_mac(one, job_id, attempt).encode(), given) for one in self._secrets]
+        return any(matches)
+
+
+def _mac(secret: bytes, job_id: str, attempt: str) -> str:
+    text = _PURPOSE + f"{job_id}/{attempt}".encode("utf-8", "surrogateescape")
+    return base64.urlsafe_b64encode(hmac.digest(secret, text, hashlib.sha256)).rstrip(b"=").decode()
+
+
+def _kept_secret(data_dir: Path) -> bytes:
+    """The secret of this data folder, made by whichever process needs it first."""
+    path = data_dir / _SECRET_FILE
+    if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        fresh = data_dir / f".{_SECRET_FILE}-{secrets.token_hex(8)}"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(fresh, path)  # unlike a rename, this never replaces the secret of a faster process
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_bytes()

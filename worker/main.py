@@ -1,0 +1,57 @@
+"""The worker's processes: `run_worker` and `run_beat`, each blocking until it is told to leave."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+
+from celery import signals
+
+from jobs.queue import make_app
+from jobs.settings import Settings
+from worker.context import Context, process_name
+from worker.tasks import register
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+def run_worker(settings: Settings) -> int:
+    """Work until SIGTERM or SIGINT; then finish what is on the wire, and leave.
+
+    Raises:
+        SettingsError: no API is configured.
+    """
+    set_up_logging()
+    app = make_app(settings)
+    context = Context.open(settings, app)
+    register(app, lambda: context)
+    try:
+        worker = app.Worker(
+            hostname=f"blendq@{process_name()}", loglevel="INFO", without_gossip=True, without_mingle=True, quiet=True
+        )
+        worker.start()
+        return int(worker.exitcode or 0)
+    finally:
+        context.close()
+
+
+def run_beat(settings: Settings) -> int:
+    """Send the ticks that dispatch and sweep run by, until SIGTERM or SIGINT."""
+    set_up_logging()
+    app = make_app(settings)
+    app.Beat(loglevel="INFO", quiet=True).run()
+    return 0
+
+
+@functools.cache
+def set_up_logging() -> None:
+    """One plain line an event on stderr. Celery is told to leave logging alone."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    for noisy in ("httpx", "httpcore", "celery.worker.strategy", "celery.app.trace", "celery.beat"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    signals.setup_logging.connect(_logging_is_set_up)
+
+
+def _logging_is_set_up(**_: object) -> None:
+    """A receiver of this signal is what keeps Celery from setting up logging by itself."""

@@ -1,0 +1,162 @@
+"""The body of a submission, streamed: the pictures go from disk to base64 to the wire without standing in memory.
+
+Its length is known ahead, and its last byte is held back until `commit` returns: a server cannot accept a body
+that is not complete, so until then nothing can have been paid.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pybase64
+
+from jobs.errors import PictureMissing
+from jobs.request import BlendRequest
+
+# A multiple of 3, so that no chunk but a picture's last one is padded; and 256 KiB on the wire.
+CHUNK_BYTES = 192 << 10
+
+_MEDIA_TYPE = re.compile(r"image/[A-Za-z0-9.+-]{1,64}")
+_OPENING = b'{"base64Array":['
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture on disk. `bytes` is the length that is announced: the file must have exactly that."""
+
+    media_type: str
+    path: Path
+    bytes: int
+
+    def __post_init__(self) -> None:
+        if not _MEDIA_TYPE.fullmatch(self.media_type) or self.bytes < 0:
+            raise ValueError(f"not a picture: media type {self.media_type!r}, {self.bytes} bytes")
+
+
+class BlendBody:
+    """The body of one `POST /mj/submit/blend`. Can be streamed more than once.
+
+    Args:
+        request: the options; its `images`, `notify_hook` and `state` are the caller's own and not sent.
+        pictures: in the order of `request.images`.
+        notify_hook: the address for callbacks; None for none.
+        state: the text that the API echoes on the task; None for none.
+        nested_account_filter: send instanceId, modes, remix and remixAutoConsidered inside `accountFilter`, as older
+            servers take them; else flat, as on the reference page of submit/blend.
+
+    `content_length` is the exact length in bytes.
+    """
+
+    def __init__(
+        self,
+        request: BlendRequest,
+        pictures: Sequence[Picture],
+        notify_hook: str | None = None,
+        state: str | None = None,
+        nested_account_filter: bool = False,
+    ) -> None:
+        if len(pictures) != len(request.images):
+            raise ValueError(f"the request names {len(request.images)} pictures, and {len(pictures)} are given")
+        self._pictures = tuple(pictures)
+        self._prefixes = tuple(_prefix(index, picture) for index, picture in enumerate(self._pictures))
+        options = _options(request, notify_hook, state, nested_account_filter)
+        self._closing = b"]," + json.dumps(options, separators=(",", ":")).encode()[1:]
+        self.content_length = (
+            len(_OPENING)
+            + sum(
+                len(prefix) + _base64_bytes(p.bytes) + 1
+                for prefix, p in zip(self._prefixes, self._pictures, strict=True)
+            )
+            + len(self._closing)
+        )
+
+    def stream(self, commit: Callable[[], None], progress: Callable[[], None] | None = None) -> Generator[bytes]:
+        """The body in chunks. `commit` is called when all but the last byte was taken; only then the last one comes.
+
+        Args:
+            commit: makes the commitment durable. What it raises comes out, and the body stays incomplete.
+            progress: called between chunks; what it raises comes out likewise.
+
+        Raises:
+            PictureMissing: a file is missing, unreadable or not of its announced length. Always before `commit`.
+        """
+        for index, chunk in enumerate(self._all_but_the_last_byte()):
+            if index and progress is not None:
+                progress()
+            yield chunk
+        commit()
+        yield self._closing[-1:]
+
+    def _all_but_the_last_byte(self) -> Iterator[bytes]:
+        yield _OPENING
+        for prefix, picture in zip(self._prefixes, self._pictures, strict=True):
+            yield prefix
+            yield from _base64_of(picture)
+            yield b'"'
+        yield self._closing[:-1]
+
+
+def _prefix(index: int, picture: Picture) -> bytes:
+    return f'{"," if index else ""}"data:{picture.media_type};base64,'.encode()
+
+
+def _base64_bytes(length: int) -> int:
+    return (length + 2) // 3 * 4
+
+
+def _options(
+    request: BlendRequest, notify_hook: str | None, state: str | None, nested_account_filter: bool
+) -> dict[str, object]:
+    """Absent rather than null: servers refuse an explicit null. `dimensions` is always sent, so that it is no guess."""
+    account = _given(
+        {
+            "instanceId": request.instance_id,
+            "modes": [mode.value for mode in request.modes] or None,
+            "remix": request.remix,
+            "remixAutoConsidered": request.remix_auto_considered,
+        }
+    )
+    options = _given({"notifyHook": notify_hook, "state": state})
+    options |= {"botType": request.bot_type.value, "dimensions": request.dimensions.value}
+    if nested_account_filter:
+        return options | ({"accountFilter": account} if account else {})
+    return options | account
+
+
+def _given(fields: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _base64_of(picture: Picture) -> Iterator[bytes]:
+    try:
+        with picture.path.open("rb") as file:
+            yield from _encoded(file, picture)
+    except (OSError, ValueError) as error:  # ValueError: a path that no system call takes
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise PictureMissing(f"picture {picture.path.name}: {reason}; store it again, then retry the job") from error
+
+
+def _encoded(file: BinaryIO, picture: Picture) -> Iterator[bytes]:
+    left = picture.bytes
+    while left:
+        chunk = file.read(min(CHUNK_BYTES, left))
+        if len(chunk) < min(CHUNK_BYTES, left):
+            raise _changed(picture, "shorter")
+        left -= len(chunk)
+        if not left and file.read(1):
+            raise _changed(picture, "longer")
+        yield pybase64.b64encode(chunk)
+    if not picture.bytes and file.read(1):
+        raise _changed(picture, "longer")
+
+
+def _changed(picture: Picture, how: str) -> PictureMissing:
+    return PictureMissing(
+        f"picture {picture.path.name} is {how} than the {picture.bytes} bytes it was stored with; "
+        "store it again, then retry the job"
+    )

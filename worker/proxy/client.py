@@ -1,0 +1,232 @@
+"""ProxyClient: every call that blendq makes to the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from jobs.errors import SettingsError, UsageError
+from jobs.settings import ApiAuth, Settings
+from worker.proxy import lookups
+from worker.proxy.address import checked_url, headers, path_segment
+from worker.proxy.answers import NotSent, Refused, Unsure, Verdict, decide
+from worker.proxy.body import BlendBody
+from worker.proxy.exchange import Failure, Upload, exchange
+from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, NotCancelled, Unknown
+from worker.proxy.redaction import without_key
+from worker.proxy.reply import RawAnswer
+from worker.proxy.task import TaskView
+from worker.proxy.transport import FRESH, BoundedTransport, Deadline
+
+MAX_ANSWER_BYTES = 256 << 10
+MAX_LIST_BYTES = 8 << 20
+MAX_IDS_PER_CALL = 100
+KEEPALIVE_SECONDS = 5.0
+
+_QUERY_PAGE_SIZE = 20
+
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The bounds of one call, in seconds.
+
+    `connect` bounds the handshakes (each, per address); `write` one write that makes no headway; `upload` everything
+    until the last byte may go out; `answer` everything after it, and a whole lookup.
+    """
+
+    connect: float = 10.0
+    write: float = 15.0
+    answer: float = 60.0
+    upload: float = 300.0
+
+
+class ProxyClient:
+    """Talks to one API. Safe to share between threads; close it when done.
+
+    Follows no redirects, retries nothing, reads no environment. Every submission goes out on a connection of its own.
+
+    Args:
+        base_url: where `/mj/submit/blend` lives; a mode may be part of it (`…/mj-fast`).
+        key: the API key; None to send none.
+        auth: the header that carries it; never both, as one family reads `Authorization` first, and raw.
+        timeouts: in seconds.
+        nested_account_filter: what to build a `BlendBody` with for this API.
+        max_connections: at once, for submissions and for lookups each.
+
+    Raises:
+        SettingsError: the address or the key cannot be sent.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str | None,
+        auth: ApiAuth = ApiAuth.MJ_API_SECRET,
+        timeouts: Timeouts | None = None,
+        nested_account_filter: bool = False,
+        max_connections: int = 16,
+    ) -> None:
+        self.nested_account_filter = nested_account_filter
+        self._base_url = checked_url(base_url)
+        self._key = key or ""
+        self._timeouts = timeouts or Timeouts()
+        self._http = httpx.Client(
+            headers=headers(key, auth),
+            timeout=httpx.Timeout(
+                connect=self._timeouts.connect,
+                write=self._timeouts.write,
+                read=self._timeouts.answer,
+                pool=self._timeouts.connect,
+            ),
+            transport=BoundedTransport(max_connections, KEEPALIVE_SECONDS),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The client that the settings describe.
+
+        Raises:
+            SettingsError: api_url is not set, or the address or the key cannot be sent.
+        """
+        if settings.api_url is None:
+            raise SettingsError("api_url is not set: name the API to submit to, or use the sandbox")
+        return cls(
+            settings.api_url,
+            settings.api_key.get_secret_value() if settings.api_key else None,
+            settings.api_auth,
+            Timeouts(
+                connect=settings.connect_timeout_seconds,
+                write=settings.write_timeout_seconds,
+                answer=settings.answer_timeout_seconds,
+                upload=settings.upload_timeout_seconds,
+            ),
+            settings.api_account_filter,
+            settings.worker_threads,
+        )
+
+    def __repr__(self) -> str:
+        return f"ProxyClient({self._base_url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def submit_blend(
+        self, body: BlendBody, commit: Callable[[], None], progress: Callable[[], None] | None = None
+    ) -> Verdict | NotSent:
+        """Submit once (`POST /mj/submit/blend`). Takes at most the upload's plus the answer's time limit.
+
+        Args:
+            body: what to send.
+            commit: called when only the last byte is left; the byte goes out when it returns. Once it was called
+                and returned, only an answer that proves refusal gives anything but an acceptance or `Unsure`.
+            progress: called between chunks, often; may raise to abort.
+
+        Returns:
+            The verdict; NotSent when the submission failed before the commit, so that it cannot have been accepted.
+
+        Raises:
+            PictureMissing: a picture is not what was announced.
+            Exception: whatever `commit` or `progress` raised, unchanged. In all of these the body stayed incomplete.
+        """
+        deadline = Deadline(self._timeouts.upload)
+        upload = Upload(body, commit, progress, deadline, self._timeouts.answer)
+        request = self._http.build_request(
+            "POST",
+            f"{self._base_url}/mj/submit/blend",
+            content=upload,
+            headers={
+                "Content-Type": "application/json",
+                "Content-Length": str(body.content_length),
+                "Connection": "close",
+            },
+            extensions={FRESH: True},
+        )
+        try:
+            outcome = exchange(self._http, request, deadline, MAX_ANSWER_BYTES)
+        finally:
+            upload.close()
+        if upload.error is not None:
+            raise upload.error
+        return without_key(_judge(outcome, upload.committed), self._key)
+
+    def fetch(self, task_id: str) -> Found | Unknown | CannotTell:
+        """One task (`GET /mj/task/{id}/fetch`). Unknown only when the API says that it has no such task."""
+        read = partial(lookups.read_fetch, task_id=task_id)
+        return self._ask(read, "GET", f"/mj/task/{path_segment(task_id)}/fetch")
+
+    def list_by_ids(self, ids: Sequence[str]) -> dict[str, TaskView] | CannotTell | NoSuchCall:
+        """Several tasks at once (`POST /mj/task/list-by-condition`), by id; ids that are left out are unknown there.
+
+        Raises:
+            UsageError: more than 100 ids.
+        """
+        if len(ids) > MAX_IDS_PER_CALL:
+            raise UsageError(f"at most {MAX_IDS_PER_CALL} ids a call, not {len(ids)}")
+        if not ids:
+            return {}
+        read = partial(lookups.read_by_ids, ids=ids)
+        return self._ask(read, "POST", "/mj/task/list-by-condition", {"ids": list(ids)}, MAX_LIST_BYTES)
+
+    def find_by_state(self, state_prefix: str) -> Found | Unknown | CannotTell | NoSuchCall:
+        """The task whose `state` is `state_prefix`, or begins with it and a space.
+
+        Asks `POST /mj/task/query`, and where that does not exist `GET /mj/task/list`. Unknown only from the former:
+        the list shows the newest tasks only.
+        """
+        query = {"pageNumber": 0, "pageSize": _QUERY_PAGE_SIZE, "sort": "id,desc", "state": state_prefix}
+        read = partial(lookups.read_query, state=state_prefix)
+        found = self._ask(read, "POST", "/mj/task/query", query, MAX_LIST_BYTES)
+        if not isinstance(found, NoSuchCall):
+            return found
+        in_list = partial(lookups.read_list, state=state_prefix)
+        return self._ask(in_list, "GET", "/mj/task/list", max_bytes=MAX_LIST_BYTES)
+
+    def cancel(self, task_id: str) -> Cancelled | NotCancelled | CannotTell | NoSuchCall:
+        """Cancel a task (`POST /mj/task/{id}/cancel`)."""
+        return self._ask(lookups.read_cancel, "POST", f"/mj/task/{path_segment(task_id)}/cancel")
+
+    def _ask(
+        self,
+        read: Callable[[RawAnswer], _Read],
+        method: str,
+        path: str,
+        fields: dict[str, Any] | None = None,
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> _Read | CannotTell:
+        """One lookup, on a kept connection, all within the answer's time limit."""
+        request = self._http.build_request(method, self._base_url + path, json=fields)
+        answer = exchange(self._http, request, Deadline(self._timeouts.answer), max_bytes)
+        outcome = CannotTell(answer.message) if isinstance(answer, Failure) else read(answer)
+        return without_key(outcome, self._key)
+
+
+def _judge(outcome: RawAnswer | Failure, committed: bool) -> Verdict | NotSent:
+    if isinstance(outcome, Failure):
+        if committed:
+            return Unsure(f"no answer after the whole request was sent: {outcome.message}")
+        return NotSent(f"the request was not sent to its end: {outcome.message}")
+    if committed:
+        return decide(outcome)
+    # The body was not complete, so nothing can have been accepted: even a lost body leaves the status to go by.
+    verdict = decide(replace(outcome, body=b"", truncated=False) if outcome.truncated else outcome)
+    if isinstance(verdict, Refused):
+        return verdict
+    return NotSent(f"the API answered HTTP {outcome.status} before the request was complete")

@@ -1,0 +1,148 @@
+"""One exchange with the API: a request goes out, and comes back as an answer or as a failure, in bounded time and size.
+
+The one place where foreign exceptions become values: `FAILURES` lists them all.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpcore
+import httpx
+
+from worker.proxy.body import BlendBody
+from worker.proxy.reply import RawAnswer
+from worker.proxy.transport import LOCATION, Deadline, bounded_by
+from worker.proxy.wire import clean
+
+# The most specific first. Tests hold this against everything that httpcore can raise.
+FAILURES: tuple[tuple[type[Exception], str], ...] = (
+    (httpcore.ConnectTimeout, "no connection in time"),
+    (httpcore.PoolTimeout, "no free connection in time: more calls at once than connections"),
+    (httpcore.WriteTimeout, "the API stopped taking the request"),
+    (httpcore.ReadTimeout, "no complete answer in time"),
+    (httpcore.TimeoutException, "out of time"),
+    (httpcore.ConnectError, "no connection"),
+    (httpcore.WriteError, "the connection broke while sending"),
+    (httpcore.ReadError, "the connection broke while waiting for the answer"),
+    (httpcore.NetworkError, "the connection broke"),
+    (httpcore.RemoteProtocolError, "the connection was closed, or the answer is not HTTP"),
+    (httpcore.ProtocolError, "the exchange broke the HTTP protocol"),
+    (httpcore.ProxyError, "a network proxy refused"),
+    (httpcore.UnsupportedProtocol, "the address is neither http:// nor https://"),
+)
+_TRANSPORT_ERRORS = tuple(kind for kind, _ in FAILURES)
+_NOT_PACKED = ("", "identity")
+_ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """There is no answer; `message` says why."""
+
+    message: str
+
+
+class Upload:
+    """A body on its way, and how far it came.
+
+    `committed`: the last byte may be out. `error`: what the body, its `commit` or its `progress` raised, so that it
+    comes out of the exchange as it was, whatever the layers between make of it.
+
+    Args:
+        answer_seconds: what the deadline is set to at the commit; until then it bounds the upload.
+    """
+
+    def __init__(
+        self,
+        body: BlendBody,
+        commit: Callable[[], None],
+        progress: Callable[[], None] | None,
+        deadline: Deadline,
+        answer_seconds: float,
+    ) -> None:
+        self._chunks = body.stream(self._commit, progress)
+        self._make_durable = commit
+        self._deadline = deadline
+        self._answer_seconds = answer_seconds
+        self.committed = False
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        # A failed write is never thrown in here, so whatever is raised while a chunk is made is the body's own.
+        try:
+            yield from self._chunks
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def close(self) -> None:
+        """Let go of the open picture when the body was not taken to its end."""
+        self._chunks.close()
+
+    def _commit(self) -> None:
+        self._make_durable()
+        self.committed = True
+        self._deadline.restart(self._answer_seconds)
+
+
+def exchange(http: httpx.Client, request: httpx.Request, deadline: Deadline, max_bytes: int) -> RawAnswer | Failure:
+    """Send `request` and read its answer, all before `deadline`.
+
+    Args:
+        max_bytes: of the answer's body, packed and unpacked; a longer one comes back truncated.
+    """
+    with bounded_by(deadline):
+        try:
+            response = http.send(request, stream=True)
+        except _TRANSPORT_ERRORS as error:
+            return Failure(_words(error))
+        try:
+            return _read(response, max_bytes)
+        finally:
+            response.close()
+
+
+def _words(error: Exception) -> str:
+    words = next(words for kind, words in FAILURES if isinstance(error, kind))
+    detail = clean(str(error))
+    return f"{words} ({detail})" if detail else words
+
+
+def _read(response: httpx.Response, max_bytes: int) -> RawAnswer:
+    body, complete = bytearray(), False
+    with suppress(*_TRANSPORT_ERRORS, zlib.error):  # What came is kept: a status alone may decide.
+        complete = _read_body(response, body, max_bytes)
+    headers = dict(response.headers)
+    if location := response.extensions.get(LOCATION):
+        headers["location"] = location
+    return RawAnswer(response.status_code, headers, bytes(body), not complete, datetime.now(UTC))
+
+
+def _read_body(response: httpx.Response, body: bytearray, max_bytes: int) -> bool:
+    """Fill `body`; tell whether it is all of it. Plain bytes were asked for, but some servers pack regardless."""
+    packing = response.headers.get("content-encoding", "").strip().lower()
+    if packing in _NOT_PACKED:
+        for chunk in response.iter_raw():
+            body += chunk[: max_bytes - len(body) + 1]
+            if len(body) > max_bytes:
+                return False
+        return True
+    return packing in ("gzip", "x-gzip", "deflate") and _unpack(response, body, max_bytes)
+
+
+def _unpack(response: httpx.Response, body: bytearray, max_bytes: int) -> bool:
+    """Never makes more than `max_bytes` of what comes in: a small answer can unpack to gigabytes."""
+    unpacker, packed_bytes = zlib.decompressobj(_ZLIB_OR_GZIP), 0
+    for chunk in response.iter_raw():
+        packed_bytes += len(chunk)
+        body += unpacker.decompress(chunk, max_bytes - len(body) + 1)
+        if len(body) > max_bytes or packed_bytes > max_bytes:
+            return False
+    return unpacker.eof or not packed_bytes

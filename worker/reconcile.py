@@ -1,0 +1,167 @@
+"""Reconcile: asks the API about silent jobs; frees expired leases; sends lost wake-ups again.
+
+With this alone, and no callback at all, every job comes to its end (I7).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+
+from jobs.events import Deadline, Event, LeaseEnd, PatienceEnd, TaskMissing, TaskSeen, Withdrawn
+from jobs.job import Job, Status, TaskStatus
+from jobs.policy import COLLECT_LEASE_SECONDS
+from jobs.settings import OnQueued
+from jobs.store import Applied
+from worker.context import Context, follow_up
+from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, Unknown
+from worker.proxy.task import TaskView
+from worker.sightings import seen
+
+# The API takes this many ids in one call.
+BATCH = 100
+# Enough for the changes of one batch; a sweeper that dies leaves its jobs to the next after so long.
+HOLD_SECONDS = 5.0
+MAX_BATCHES_A_SWEEP = 20
+
+_log = logging.getLogger(__name__)
+_sweeping = threading.Lock()
+
+
+def sweep(context: Context) -> None:
+    """Look once at everything that is due. A second sweep in the same process would only wait for the same API."""
+    if not _sweeping.acquire(blocking=False):
+        return
+    try:
+        _end_leases(context)
+        _collect_again(context)
+        for _ in range(MAX_BATCHES_A_SWEEP):
+            if _ask_about_unsure(context) + _ask_about_tasks(context) == 0:
+                break
+    finally:
+        _sweeping.release()
+
+
+def _end_leases(context: Context) -> None:
+    for status in (Status.RELEASED, Status.SUBMITTING, Status.COMMITTED):
+        for job_id in context.store.take_due(status, BATCH, HOLD_SECONDS):
+            _apply(context, job_id, LeaseEnd())
+
+
+def _collect_again(context: Context) -> None:
+    for job_id in context.store.take_due(Status.COLLECTING, BATCH, COLLECT_LEASE_SECONDS):
+        context.wakeups.collect(job_id)
+
+
+def _ask_about_unsure(context: Context) -> int:
+    """Nobody knows the task id of these; where the API can look up a `state`, the token in it finds the task."""
+    hold = context.settings.poll_max_seconds
+    ids = context.store.take_due(Status.UNSURE, BATCH, hold)
+    for job in _found(context, ids):
+        answer = context.proxy.find_by_state(context.hooks.token(job.id, job.current))
+        if isinstance(answer, Found):
+            _apply(context, job.id, seen(job.current, answer.task, "state"))
+        else:
+            _apply(context, job.id, Deadline())
+    return len(ids)
+
+
+def _ask_about_tasks(context: Context) -> int:
+    jobs = _silent_jobs(context)
+    if not jobs:
+        return 0
+    answers = _look_up(context, [attempt.task_id for job in jobs if (attempt := job.attempt) and attempt.task_id])
+    for job in jobs:
+        _settle(context, _hear(context, job, answers))
+    return len(jobs)
+
+
+def _hear(context: Context, job: Job, answers: Mapping[str, TaskView | Unknown]) -> Job:
+    """The job after what the API said of its task."""
+    attempt = job.attempt
+    answer = answers.get(attempt.task_id) if attempt and attempt.task_id else None
+    if attempt is None or answer is None:
+        return job
+    event = TaskMissing(attempt.number) if isinstance(answer, Unknown) else seen(attempt.number, answer, "poll")
+    return _apply(context, job.id, event).after
+
+
+def _silent_jobs(context: Context) -> list[Job]:
+    """At most one batch of the jobs that the API should have, and that are due to be asked about."""
+    hold = context.settings.poll_max_seconds
+    ids: list[str] = []
+    for status in (Status.QUEUED, Status.ACCEPTED, Status.RUNNING):
+        ids += context.store.take_due(status, BATCH - len(ids), hold) if len(ids) < BATCH else []
+    return _found(context, ids)
+
+
+def _look_up(context: Context, task_ids: Sequence[str]) -> Mapping[str, TaskView | Unknown]:
+    """What the API says of each task; one that it says nothing of is left out."""
+    answer = context.proxy.list_by_ids(task_ids)
+    if isinstance(answer, NoSuchCall):
+        return _fetch_each(context, task_ids)
+    if isinstance(answer, CannotTell):
+        _log.warning("the API cannot be asked about %d tasks: %s", len(task_ids), answer.message)
+        return {}
+    return {task_id: answer.get(task_id, Unknown()) for task_id in task_ids}
+
+
+def _fetch_each(context: Context, task_ids: Sequence[str]) -> Mapping[str, TaskView | Unknown]:
+    found: dict[str, TaskView | Unknown] = {}
+    for task_id in task_ids:
+        match context.proxy.fetch(task_id):
+            case Found(task):
+                found[task_id] = task
+            case Unknown() as unknown:
+                found[task_id] = unknown
+            case other:
+                _log.warning("the API cannot be asked about a task: %s", other)
+    return found
+
+
+def _settle(context: Context, job: Job) -> None:
+    """What the clock has to say, once the API was heard."""
+    attempt = job.attempt
+    if attempt is None:
+        return
+    if job.cancel_requested and job.status in (Status.QUEUED, Status.ACCEPTED, Status.RUNNING):
+        _cancel_there(context, job)
+        return
+    if job.status is Status.QUEUED:
+        job = _apply(context, job.id, PatienceEnd(attempt.number)).after
+    if job.status is Status.QUEUED and job.attempt is not None and job.attempt.withdrawn:
+        _withdraw(context, job)
+        return
+    _apply(context, job.id, Deadline())
+
+
+def _withdraw(context: Context, job: Job) -> None:
+    """Get the earlier task out of the way, so that the job may be submitted again."""
+    if _cancel_there(context, job):
+        return
+    if context.settings.on_queued is OnQueued.RESUBMIT:  # the user says that a 22 here means "not taken"
+        _apply(context, job.id, Withdrawn(job.current))
+
+
+def _cancel_there(context: Context, job: Job) -> bool:
+    attempt = job.attempt
+    if attempt is None or attempt.task_id is None:
+        return False
+    answer = context.proxy.cancel(attempt.task_id)
+    if isinstance(answer, Cancelled):
+        event = TaskSeen(attempt.number, attempt.task_id, TaskStatus.CANCEL, source="cancel")
+        _apply(context, job.id, event)
+        return True
+    _log.info("job=%s task=%s not cancelled: %s", job.id, attempt.task_id, answer)
+    return False
+
+
+def _found(context: Context, job_ids: Sequence[str]) -> list[Job]:
+    return [job for job in context.store.find_many(job_ids) if job]
+
+
+def _apply(context: Context, job_id: str, event: Event) -> Applied:
+    applied = context.store.apply(job_id, event)
+    follow_up(context.store, context.wakeups, applied)
+    return applied

@@ -1,0 +1,148 @@
+"""Submit: one submission, step by step.
+
+    claim → upload all but the last byte → commit → last byte → answer
+
+Until the commit is durable the upload cannot be accepted, so whatever goes wrong is free to try again. After it only
+an answer that proves refusal allows another attempt.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import assert_never
+
+from jobs.errors import BlendqError, PictureMissing, StoreUnavailable
+from jobs.events import PAUSING, Answer, AnswerKind, Claim, Commit, NoAnswer
+from jobs.job import Job
+from jobs.store import Applied
+from worker.context import Context, follow_up
+from worker.proxy.answers import Accepted, Exists, NotSent, Queued, Refused, Unsure, Verdict
+from worker.proxy.body import BlendBody, Picture
+
+LEASE_RENEWAL_SECONDS = 5.0
+RECORD_RETRY_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+class LeaseLostError(BlendqError):
+    """Somebody else holds the job now: the last byte must not go out (I3)."""
+
+
+def submit(context: Context, job_id: str) -> None:
+    """Upload a job that was released to us.
+
+    A wake-up that comes twice or late finds nothing to claim, and nothing happens.
+    """
+    claimed = context.store.apply(job_id, Claim(context.name))
+    if not claimed.changed:
+        _log.info("job=%s is %s: nothing to submit", job_id, claimed.after.status)
+        return
+    job = claimed.after
+    event = _upload(context, job)
+    if event is None:
+        return
+    applied = _record(context, job, event)
+    if applied is None:
+        return
+    if isinstance(event, Answer) and event.kind in PAUSING:
+        _pause(context, event)
+    follow_up(context.store, context.wakeups, applied)
+
+
+def _upload(context: Context, job: Job) -> Answer | NoAnswer | None:
+    """What came of the upload; None when it is no longer ours to record."""
+    number = job.current
+    try:
+        verdict = context.proxy.submit_blend(_body(context, job), _committer(context, job), _renewer(context, job))
+    except PictureMissing as error:
+        return Answer(number, AnswerKind.INVALID, description=str(error))
+    except LeaseLostError:
+        _log.warning("job=%s attempt=%d was taken over before the last byte: nothing was sent", job.id, number)
+        return None
+    except StoreUnavailable as error:
+        # Raised by the commit or the renewal, so before the last byte.
+        return Answer(number, AnswerKind.NOT_SENT, description=str(error))
+    return _event(number, verdict)
+
+
+def _body(context: Context, job: Job) -> BlendBody:
+    return BlendBody(
+        request=job.request,
+        pictures=[_picture(context, digest) for digest in job.request.images],
+        notify_hook=context.hooks.url(job.id, job.current),
+        state=context.hooks.state(job.id, job.current, job.request.state),
+        nested_account_filter=context.settings.api_account_filter,
+    )
+
+
+def _picture(context: Context, digest: str) -> Picture:
+    stored = context.images.find(digest)
+    if stored is None:
+        raise PictureMissing(f"picture {digest} is gone from the image store; enqueue the job again with the file")
+    return Picture(stored.media_type, stored.path, stored.bytes)
+
+
+def _committer(context: Context, job: Job) -> Callable[[], None]:
+    """Called when all but the last byte is sent; returns only when the commit is durable and ours."""
+
+    def commit() -> None:
+        if not context.store.apply(job.id, Commit(job.current)).changed:
+            raise LeaseLostError(f"job {job.id}: the lease on attempt {job.current} is lost")
+
+    return commit
+
+
+def _renewer(context: Context, job: Job) -> Callable[[], None]:
+    """Called between chunks: an upload that moves keeps its lease, however long it takes."""
+    seconds = context.store.policy.submit_lease_seconds
+    renewed_at = time.monotonic()
+
+    def renew() -> None:
+        nonlocal renewed_at
+        if time.monotonic() - renewed_at >= LEASE_RENEWAL_SECONDS:
+            context.store.extend_lease(job, seconds)
+            renewed_at = time.monotonic()
+
+    return renew
+
+
+def _event(number: int, verdict: Verdict | NotSent) -> Answer | NoAnswer:
+    match verdict:
+        case Accepted() | Exists():
+            return Answer(number, AnswerKind.ACCEPTED, verdict.task_id, None, verdict.code, verdict.description)
+        case Queued(task_id, position, code, description):
+            return Answer(number, AnswerKind.QUEUED, task_id, position, code, description)
+        case Refused(kind, message, retry_after, code):
+            answer = AnswerKind(kind.value)
+            return Answer(number, answer, None, None, code, message, retry_after_seconds=retry_after or 0.0)
+        case NotSent(message):
+            return Answer(number, AnswerKind.NOT_SENT, description=message)
+        case Unsure(message, code):
+            return NoAnswer(number, message, code)
+        case _:  # pragma: no cover
+            assert_never(verdict)
+
+
+def _record(context: Context, job: Job, event: Answer | NoAnswer) -> Applied | None:
+    """Write the answer down, however long Redis is away: it may have been paid for.
+
+    Past the lease somebody else settles the job by asking the API, so there is no use in insisting longer.
+    """
+    give_up_at = time.monotonic() + context.store.policy.answer_lease_seconds
+    while True:
+        try:
+            return context.store.apply(job.id, event)
+        except StoreUnavailable as error:
+            if time.monotonic() > give_up_at:
+                _log.error("job=%s attempt=%d answer not recorded: %s", job.id, job.current, error)
+                return None
+            time.sleep(RECORD_RETRY_SECONDS)
+
+
+def _pause(context: Context, answer: Answer) -> None:
+    message = f"{answer.description} ({answer.code})" if answer.code is not None else answer.description
+    _log.error("submitting pauses for %.0f s: %s: %s", context.settings.pause_seconds, answer.kind, message)
+    context.store.pause(answer.kind.value, message, context.settings.pause_seconds)
