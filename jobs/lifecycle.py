@@ -284,7 +284,8 @@ def _task_seen(job: Job, event: events.TaskSeen, moment: Moment) -> Change | Non
     attempt = _with_news(before, event, moment)
     if event.status is TaskStatus.SUCCESS and event.image_url:
         return _succeeded_there(job, before, attempt, event, moment)
-    if event.status in (TaskStatus.FAILURE, TaskStatus.CANCEL):
+    # A failure that comes after a success without a picture came late: the success stands.
+    if event.status in (TaskStatus.FAILURE, TaskStatus.CANCEL) and attempt.seen is event.status:
         return _ended_there(job, before, attempt, event, moment)
     return _alive_there(job, before, attempt, event, moment)
 

@@ -1,0 +1,268 @@
+"""The lifecycle, explored: every event in every order. I1 to I3, I5 and I6 are checked in `lifecycle_world.check`."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs import events
+from jobs.events import AnswerKind, Event
+from jobs.job import Job, Status, TaskStatus
+from jobs.policy import Policy
+from jobs.settings import OnQueued
+from tests.unit.lifecycle_world import LATER, PICTURE, SOON, World, events_for, new_job
+
+DEPTH = 7
+POLICIES = {mode: Policy(on_queued=mode) for mode in OnQueued}
+
+
+def _shape(world: World) -> object:
+    """What tells two worlds apart for the lifecycle; times only as far as they can matter."""
+
+    def when(time: datetime | None) -> object:
+        return None if time is None else (time > world.now, world.now - time > LATER / 2)
+
+    job = world.job
+    attempts = tuple(
+        (a.number == job.current, when(a.committed_at), when(a.answered_at), a.code, a.task_id, a.refused, a.gone)
+        + (a.withdrawn, a.seen, bool(a.progress), min(a.absences, 3), when(a.absent_since), when(a.seen_at))
+        for a in job.attempts[-2:]
+    )
+    counts = (min(job.claims, 3), min(job.lost_claims, 3), job.cancel_requested, job.reason and job.reason.kind)
+    return (job.status, when(job.due_at), when(job.retrying_since), attempts, counts, world.ordered)
+
+
+def _explore(policy: Policy, depth: int) -> list[World]:
+    seen = {_shape(World(new_job())): World(new_job())}
+    edge = deque([(world, 0) for world in seen.values()])
+    while edge:
+        world, steps = edge.popleft()
+        if steps == depth:
+            continue
+        for event in events_for(world.job):
+            for wait in (SOON, LATER):
+                after = world.after(event, wait, policy)
+                if after is not None and (shape := _shape(after)) not in seen:
+                    seen[shape] = after
+                    edge.append((after, steps + 1))
+    return list(seen.values())
+
+
+@pytest.mark.parametrize("mode", list(OnQueued))
+def test_every_event_in_every_order_keeps_the_invariants(mode: OnQueued) -> None:
+    worlds = _explore(POLICIES[mode], DEPTH)
+    assert {world.job.status for world in worlds} == set(Status), "every status is reached"
+    for world in worlds:
+        _comes_to_an_end(world, POLICIES[mode])
+
+
+def _comes_to_an_end(world: World, policy: Policy) -> None:
+    """I1 and I7: with no callback and no person, the sweep alone moves every job to an end or back into the queue."""
+    for _ in range(8):
+        job = world.job
+        if job.status.final or job.status is Status.WAITING:
+            return
+        sweeps: list[Event] = [events.LeaseEnd(), events.Deadline(), events.CollectFailed("gone")]
+        moved = (world.after(event, LATER, policy) for event in sweeps)
+        world = next((after for after in moved if after is not None), world)
+    raise AssertionError(f"stuck in {world.job.status}")
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), mode=st.sampled_from(list(OnQueued)))
+def test_long_random_lives_keep_the_invariants(data: st.DataObject, mode: OnQueued) -> None:
+    world = World(new_job())
+    for _ in range(data.draw(st.integers(1, 40))):
+        event = data.draw(st.sampled_from(list(events_for(world.job))))
+        wait = data.draw(st.sampled_from([SOON, SOON, LATER]))
+        world = world.after(event, wait, POLICIES[mode], data.draw(st.floats(0, 0.999))) or world
+
+
+def _lived(*happened: Event, policy: Policy | None = None, job: Job | None = None) -> Job:
+    world = World(job or new_job())
+    for event in happened:
+        world = world.after(event, SOON, policy or Policy()) or world
+    return world.job
+
+
+UPLOADED = (events.Release(), events.Claim("w1"), events.Commit(1))
+QUEUED_22 = events.Answer(1, AnswerKind.QUEUED, "t1", 5, 22)
+
+
+def test_the_straight_way() -> None:
+    job = _lived(
+        *UPLOADED,
+        events.Answer(1, AnswerKind.ACCEPTED, "t1", None, 1),
+        events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS, 35),
+        events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100, "http://cdn/1"),
+        events.Collected(1, PICTURE),
+    )
+    assert (job.status, job.submissions, job.resubmissions) == (Status.SUCCEEDED, 1, 0)
+
+
+def test_a_stale_worker_cannot_commit() -> None:
+    """I3: the lease ended, another worker claimed the job; the first one wakes up."""
+    world = World(_lived(events.Release(), events.Claim("slow")))
+    for event, wait in ((events.LeaseEnd(), LATER), (events.Release(), SOON), (events.Claim("quick"), SOON)):
+        world = world.after(event, wait, Policy()) or world
+    assert world.job.status is Status.SUBMITTING
+    assert world.after(events.Commit(1), SOON, Policy()) is None
+    assert world.after(events.Commit(2), SOON, Policy()) is not None
+
+
+def test_a_22_is_adopted_when_the_task_lives() -> None:
+    job = _lived(*UPLOADED, QUEUED_22, events.TaskSeen(1, "t1", TaskStatus.NOT_START))
+    assert (job.status, job.queued_answers, job.submissions, job.backoffs) == (Status.QUEUED, 1, 1, 0)
+
+
+def test_a_22_is_resubmitted_when_the_api_does_not_know_the_task() -> None:
+    job = _lived(*UPLOADED, QUEUED_22, events.TaskMissing(1), events.Release(), events.Claim("w1"), events.Commit(2))
+    assert (job.status, job.current, job.resubmissions, job.submissions) == (Status.COMMITTED, 2, 1, 0)
+
+
+def test_a_22_that_was_seen_alive_is_not_resubmitted_on_one_absence() -> None:
+    alive = events.TaskSeen(1, "t1", TaskStatus.NOT_START)
+    assert _lived(*UPLOADED, QUEUED_22, alive, events.TaskMissing(1)).status is Status.QUEUED
+
+
+@pytest.mark.parametrize("task_id", ["t1", None])
+def test_a_22_is_never_resubmitted_in_wait_mode(task_id: str | None) -> None:
+    answer = events.Answer(1, AnswerKind.QUEUED, task_id, None, 22)
+    world = World(_lived(*UPLOADED, answer, policy=POLICIES[OnQueued.WAIT]))
+    for _ in range(5):
+        for event in (events.TaskMissing(1), events.PatienceEnd(1), events.Withdrawn(1), events.Deadline()):
+            world = world.after(event, LATER, POLICIES[OnQueued.WAIT]) or world
+    assert world.job.status is Status.PARKED
+
+
+def test_a_22_is_always_resubmitted_in_resubmit_mode() -> None:
+    policy = POLICIES[OnQueued.RESUBMIT]
+    asked = _lived(*UPLOADED, QUEUED_22, events.PatienceEnd(1), policy=policy)
+    assert asked.attempt is not None
+    assert asked.attempt.withdrawn
+    assert _lived(events.Withdrawn(1), policy=policy, job=asked).status is Status.WAITING
+
+
+def test_patience_is_not_over_before_its_time() -> None:
+    queued = World(_lived(*UPLOADED, QUEUED_22))
+    assert queued.after(events.PatienceEnd(1), SOON, Policy()) is None
+    assert queued.after(events.PatienceEnd(1), LATER, Policy()) is not None
+
+
+def test_backoff_grows_with_each_22_and_is_capped() -> None:
+    policy = Policy(backoff_base_seconds=2, backoff_cap_seconds=10)
+    world, delays = World(new_job()), []
+    for number in range(1, 6):
+        refused = events.Answer(number, AnswerKind.QUEUED, None, None, 22)
+        for event in (events.Release(), events.Claim("w1"), events.Commit(number), refused):
+            world = world.after(event, SOON, policy, chance=1.0) or world
+        assert world.job.due_at is not None
+        delays.append((world.job.due_at - world.now).total_seconds())
+        world = World(world.job, world.job.due_at, world.ordered)
+    assert delays == [2, 4, 8, 10, 10]
+    assert (world.job.queued_answers, world.job.backoffs, world.job.resubmissions) == (5, 5, 4)
+
+
+def test_resubmitting_ends_at_its_limit_with_a_reason() -> None:
+    refused = events.Answer(1, AnswerKind.NO_ROOM, code=23, description="full")
+    world = World(_lived(*UPLOADED)).after(refused, LATER, Policy())
+    assert world is not None
+    assert (world.job.status, world.job.reason and world.job.reason.kind) == (Status.FAILED, "no_room")
+
+
+@pytest.mark.parametrize("kind", [AnswerKind.KEY, AnswerKind.QUOTA, AnswerKind.WRONG_ADDRESS])
+def test_what_only_a_person_can_mend_never_fails_a_job(kind: AnswerKind) -> None:
+    world = World(_lived(*UPLOADED)).after(events.Answer(1, kind), LATER, Policy())
+    assert world is not None
+    assert world.job.status is Status.WAITING
+
+
+def test_no_answer_is_unsure_and_then_parked_never_sent_again() -> None:
+    world = World(_lived(*UPLOADED, events.NoAnswer(1, "reset")))
+    assert world.job.status is Status.UNSURE
+    parked = world.after(events.Deadline(), LATER, Policy())
+    assert parked is not None
+    assert (parked.job.status, parked.job.reason and parked.job.reason.kind) == (Status.PARKED, "unsure")
+
+
+def test_a_late_callback_brings_a_parked_job_back() -> None:
+    unsure = World(_lived(*UPLOADED, events.NoAnswer(1, "reset")))
+    parked = unsure.after(events.Deadline(), LATER, Policy())
+    assert parked is not None
+    assert _lived(events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS, 5), job=parked.job).status is Status.RUNNING
+
+
+def test_a_late_success_rescues_a_failed_job() -> None:
+    failed = _lived(*UPLOADED, events.TaskSeen(1, "t1", TaskStatus.FAILURE, failure="timeout", fail_reason="任务超时"))
+    assert (failed.status, failed.reason and failed.reason.kind) == (Status.FAILED, "timeout")
+    rescued = _lived(events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100, "http://cdn/1"), job=failed)
+    assert rescued.status is Status.COLLECTING
+
+
+def test_callbacks_before_the_answer_and_in_reverse_order() -> None:
+    job = _lived(
+        *UPLOADED,
+        events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100, "http://cdn/1"),
+        events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS, 35),
+        events.TaskSeen(1, "t1", TaskStatus.SUBMITTED),
+        events.Answer(1, AnswerKind.ACCEPTED, "t1", None, 1),
+    )
+    assert (job.status, job.attempt and job.attempt.progress) == (Status.COLLECTING, 100)
+
+
+def test_a_callback_of_a_refused_attempt_is_still_matched_and_nothing_more_is_paid() -> None:
+    """A 22 without id that had been taken after all: the task shows itself while the job waits to be sent again."""
+    waiting = _lived(*UPLOADED, events.Answer(1, AnswerKind.QUEUED, None, None, 22), events.Release(), events.Claim("w"))
+    assert waiting.status is Status.WAITING or waiting.status is Status.SUBMITTING
+    job = _lived(events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS, 5), job=waiting)
+    assert (job.status, job.current) == (Status.RUNNING, 1)
+
+
+def test_two_task_ids_for_one_attempt_park_the_job_and_no_news_lifts_it() -> None:
+    parked = _lived(
+        *UPLOADED,
+        events.Answer(1, AnswerKind.ACCEPTED, "t1", None, 1),
+        events.TaskSeen(1, "t2", TaskStatus.IN_PROGRESS, 5),
+        events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100, "http://cdn/1"),
+    )
+    assert (parked.status, parked.reason and parked.reason.kind) == (Status.PARKED, "conflict")
+
+
+def test_a_job_that_kills_three_workers_in_a_row_is_parked() -> None:
+    world = World(new_job())
+    for _ in range(3):
+        for event, wait in ((events.Release(), SOON), (events.Claim("w"), SOON), (events.LeaseEnd(), LATER)):
+            world = world.after(event, wait, Policy()) or world
+    assert (world.job.status, world.job.reason and world.job.reason.kind) == (Status.PARKED, "poison")
+
+
+def test_absences_count_only_over_time_and_started_tasks_are_parked() -> None:
+    accepted = _lived(*UPLOADED, events.Answer(1, AnswerKind.ACCEPTED, "t1", None, 1))
+    at_once = _lived(*[events.TaskMissing(1)] * 5, job=accepted)
+    assert at_once.status is Status.ACCEPTED
+    world = World(at_once).after(events.TaskMissing(1), LATER, Policy())
+    assert world is not None
+    assert (world.job.status, world.job.submissions) == (Status.WAITING, 0)
+    running = _lived(events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS, 5), *[events.TaskMissing(1)] * 3, job=accepted)
+    parked = World(running).after(events.TaskMissing(1), LATER, Policy())
+    assert parked is not None
+    assert parked.job.status is Status.PARKED
+
+
+def test_cancelling_before_and_after_the_last_byte() -> None:
+    assert _lived(events.Cancel()).status is Status.CANCELLED
+    sent = _lived(*UPLOADED, events.Cancel())
+    assert (sent.status, sent.cancel_requested) == (Status.COMMITTED, True)
+    assert _lived(events.TaskSeen(1, "t1", TaskStatus.CANCEL), job=sent).status is Status.CANCELLED
+
+
+def test_a_retry_fetches_a_picture_that_was_already_paid_for() -> None:
+    done = _lived(*UPLOADED, events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100, "http://cdn/1"))
+    parked = World(done).after(events.CollectFailed("403"), LATER, Policy())
+    assert parked is not None
+    assert parked.job.status is Status.PARKED
+    assert _lived(events.Retry(), job=parked.job).status is Status.COLLECTING
