@@ -83,18 +83,19 @@ def start(box: SandboxProcess) -> Iterator[Start]:
 
 
 class Receiver:
-    """Receives callbacks; `answer` may block to be slow."""
+    """Receives callbacks; `may_answer` is cleared to be slow."""
 
     def __init__(self) -> None:
         self.tasks: queue.Queue[dict[str, Any]] = queue.Queue()
-        self.answer: Callable[[], None] = lambda: None
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 task = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 receiver.tasks.put(task | {"_headers": dict(self.headers)})
-                receiver.answer()
+                receiver.may_answer.wait(30)
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -180,14 +181,13 @@ class TestCallbacks:
 
     def test_the_first_may_come_before_the_answer(self, start: Start, receiver: Receiver) -> None:
         client = start(*STUCK, "--callback-before-answer")
-        may_answer = threading.Event()
-        receiver.answer = lambda: None if may_answer.wait(20) else None
+        receiver.may_answer.clear()
         answers: queue.Queue[str] = queue.Queue()
         thread = threading.Thread(target=lambda: answers.put(submit(client, notifyHook=receiver.url)))
         thread.start()
         early = receiver.tasks.get(timeout=20)
         assert answers.empty()
-        may_answer.set()
+        receiver.may_answer.set()
         assert answers.get(timeout=20) == early["id"]
         thread.join()
 
@@ -195,8 +195,7 @@ class TestCallbacks:
         self, start: Start, receiver: Receiver, box: SandboxProcess
     ) -> None:
         client = start(*QUICK, "--core-size", "20")
-        may_answer = threading.Event()
-        receiver.answer = lambda: None if may_answer.wait(30) else None
+        receiver.may_answer.clear()
         ids = [submit(client, n, n + 1, notifyHook=receiver.url) for n in range(4)]
         for task_id in ids:
             finished(client, task_id)
@@ -204,7 +203,7 @@ class TestCallbacks:
         began = time.monotonic()
         assert box.stop() == 0
         assert time.monotonic() - began < 2
-        may_answer.set()
+        receiver.may_answer.set()
         box.start()
 
     def test_behind_a_gateway_there_are_none(self, start: Start, receiver: Receiver) -> None:

@@ -16,7 +16,7 @@ from jobs.policy import Policy
 from jobs.settings import OnQueued
 from tests.unit.lifecycle_world import LATER, PICTURE, SOON, World, events_for, new_job
 
-DEPTH = 7
+DEPTH = 6
 POLICIES = {mode: Policy(on_queued=mode) for mode in OnQueued}
 
 

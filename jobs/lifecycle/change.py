@@ -1,0 +1,49 @@
+"""Moment and Change: what a decision depends on, and what it comes to; and the ways in which a job ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from jobs.job import Job, Reason, Status
+from jobs.policy import Policy
+
+CONFLICT = "conflict"  # the one reason that no news from the API can lift: the news may be another job's
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a decision may depend on beside the job and the event."""
+
+    now: datetime
+    chance: float
+    policy: Policy
+
+    def later(self, seconds: float) -> datetime:
+        return self.now + timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Change:
+    """The job as it is to be written, and a line for its history."""
+
+    job: Job
+    detail: str = ""
+
+
+def finish(job: Job, status: Status, moment: Moment, reason: Reason | None, detail: str) -> Change:
+    return Change(job.but(status=status, reason=reason, due_at=None, finished_at=moment.now), detail)
+
+
+def fail(job: Job, moment: Moment, kind: str, message: str) -> Change:
+    return finish(job, Status.FAILED, moment, Reason(kind=kind, message=message), f"{kind}: {message}")
+
+
+def park(job: Job, moment: Moment, kind: str, message: str) -> Change | None:
+    if job.status is Status.PARKED:
+        return None
+    return finish(job, Status.PARKED, moment, Reason(kind=kind, message=message), f"{kind}: {message}")
+
+
+def in_conflict(job: Job) -> bool:
+    return job.reason is not None and job.reason.kind == CONFLICT
