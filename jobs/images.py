@@ -250,14 +250,13 @@ class ImageStore:
 
 
 def _read_regular_file(path: Path, max_bytes: int) -> bytes:
-    """At most `max_bytes` of a file. Never waits: opening a pipe would, until somebody writes to it."""
+    """At most `max_bytes` + 1 of a file. Never waits: opening a pipe would, until somebody writes to it."""
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PictureError(f"{path}: is not a regular file; give a picture file")
-            _check_size(status.st_size, max_bytes, str(path))
-            return file.read(min(status.st_size, max_bytes) + 1)  # one more: it may grow; put_bytes looks again
+            return file.read(min(status.st_size, max_bytes) + 1)  # one more, so that put_bytes sees the excess
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PictureError(f"{path}: no such file; check the name") from error
     except IsADirectoryError as error:
@@ -304,8 +303,6 @@ def _read_header(file: BinaryIO, name: str) -> _Header:
     if header is None:
         kinds = (kind for magic, kind in _OTHER_FORMATS.items() if head.startswith(magic))
         raise PictureError(f"{name}: is {next(kinds, 'not a picture')}; give a PNG, JPEG, WebP or GIF picture")
-    if not header.width * header.height:
-        raise _broken(name)
     return header
 
 

@@ -197,7 +197,8 @@ class Commit:
 
 
 def take(body: object = b"", status: int = 200, *headers: str) -> Play:
-    return lambda connection: connection.take(body, status, *headers)
+    """One answer, and a close that is announced."""
+    return lambda connection: connection.take(body, status, "Connection: close", *headers)
 
 
 # The request as it goes out.
@@ -323,14 +324,14 @@ def test_a_redirect_to_nowhere_is_a_refusal_too(stage: Stage, location: str) -> 
 
 
 def test_cookies_are_not_kept(stage: Stage) -> None:
-    server = stage.server(take(b"null", 200, "Set-Cookie: a=b; Path=/", "Connection: close"))
+    server = stage.server(take(b"null", 200, "Set-Cookie: a=b; Path=/"))
     client = stage.client(server.url)
     assert [client.fetch("7"), client.fetch("7")] == [Unknown(), Unknown()]
     assert "cookie" not in server.connections[1].headers
 
 
 def test_a_kept_connection_that_the_server_closed_is_not_used_again(stage: Stage) -> None:
-    server = stage.server(take(b"null"))
+    server = stage.server(lambda connection: connection.take(b"null"))
     client = stage.client(server.url)
     for _ in range(3):
         assert client.fetch("7") == Unknown()
@@ -494,9 +495,11 @@ def read_all(connection: Connection) -> None:
 )
 def test_what_the_commit_raises_comes_out_and_the_last_byte_stays(stage: Stage, error: BaseException) -> None:
     """I3."""
-    server, body = stage.server(read_all), stage.body()
+    server, body, start = stage.server(read_all), stage.body(), monotonic()
+    client = stage.client(server.url, timeouts=Timeouts(answer=4))
     with pytest.raises(type(error)) as caught:
-        stage.client(server.url).submit_blend(body, Commit(error))
+        client.submit_blend(body, Commit(error))
+    assert monotonic() - start < 3  # It does not wait for an answer first.
     assert caught.value is error
     server.wait_for_ends()
     assert len(server.connections) == 1

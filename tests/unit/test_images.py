@@ -134,10 +134,11 @@ def test_known_content_is_neither_decoded_nor_written_again(store: ImageStore, m
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", no_more)
     monkeypatch.setattr(Path, "replace", no_more)
-    assert store.put_bytes(data, name="b") == first
     with store.incoming() as incoming:
         incoming.write(data)
         assert incoming.keep() == first
+    monkeypatch.setattr(ImageStore, "incoming", no_more)
+    assert store.put_bytes(data, name="b") == first
     assert first.path.stat() == before
     assert files_in(store) == [first.path]
 
@@ -450,6 +451,16 @@ def test_a_picture_that_is_not_there(store: ImageStore, digest: str) -> None:
     assert store.find(digest) is None
     with pytest.raises(PictureMissing, match="is not in"):
         store.open(digest)
+
+
+def test_a_digest_cannot_lead_out_of_the_store(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "a" / "b", max_bytes=100_000, max_pixels=10_000)
+    store.put_bytes(picture(), name="makes the folders")
+    (tmp_path / "private.png").write_bytes(picture())
+    assert (store.root / ".." / "../private.png").exists()
+    assert store.find("sha256:../private.png") is None
+    with pytest.raises(PictureMissing):
+        store.open("sha256:../private.png")
 
 
 def test_stale_leftovers_are_removed_and_fresh_ones_are_not(store: ImageStore) -> None:

@@ -173,7 +173,7 @@ def _taken(answer: RawAnswer, reply: Reply) -> Verdict:
 
 def _queued(answer: RawAnswer, reply: Reply) -> Verdict:
     name = task_id(reply.result)
-    if name is None and reply.result:
+    if name is None and reply.result and str(reply.result).strip():
         # Something stands where the id belongs, so the task was taken: to send it again would be to pay twice.
         return _unsure("queued under a task id that cannot be read", answer, reply)
     return Queued(name, whole_number(reply.properties.get("numberOfQueues")), reply.code, reply.words)

@@ -16,7 +16,7 @@ from worker.proxy import lookups
 from worker.proxy.address import checked_url, headers, path_segment
 from worker.proxy.answers import NotSent, Refused, Unsure, Verdict, decide
 from worker.proxy.body import BlendBody
-from worker.proxy.exchange import Failure, Upload, exchange
+from worker.proxy.exchange import BodyStopped, Failure, Upload, exchange
 from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, NotCancelled, Unknown
 from worker.proxy.redaction import without_key
 from worker.proxy.reply import RawAnswer
@@ -161,6 +161,8 @@ class ProxyClient:
         )
         try:
             outcome = exchange(self._http, request, deadline, MAX_ANSWER_BYTES)
+        except BodyStopped:
+            outcome = Failure("the body was stopped")
         finally:
             upload.close()
         if upload.error is not None:

@@ -47,6 +47,10 @@ class Failure:
     message: str
 
 
+class BodyStopped(Exception):
+    """The body ended early; `Upload.error` says why. A type of its own, as httpcore swallows some of its own."""
+
+
 class Upload:
     """A body on its way, and how far it came.
 
@@ -80,7 +84,7 @@ class Upload:
             raise
         except BaseException as error:
             self.error = error
-            raise
+            raise BodyStopped from error
 
     def close(self) -> None:
         """Let go of the open picture when the body was not taken to its end."""

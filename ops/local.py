@@ -1,0 +1,235 @@
+"""The whole stack on one machine: embedded server, sandbox if asked for, receiver, worker and beat.
+
+Everything it starts is gone when it leaves, however it leaves: see `ops.reaper`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from jobs.settings import PREFIX, Settings
+from ops.child import Child, announcement_of
+from ops.embedded import EmbeddedServer, hosting
+from ops.ownership import Ownership
+
+LOOPBACK = "127.0.0.1"
+# All of it leaves within ten seconds: most of them are the worker's, which may have an answer on the wire.
+STOPPING = ((("beat", "worker"), 6.0), (("receiver", "sandbox"), 2.0))
+GUESTS_SECONDS = 1.0
+# A task of 30 to 90 s takes 2 to 5 s: long enough to see the jobs move, short enough to watch.
+SANDBOX_SPEED = 18.0
+# With a sandbox nobody pays for impatience. One slot more than its account's three cores, so that 22s are seen.
+SANDBOX_DEFAULTS: Mapping[str, object] = {
+    "slots": 4,
+    "poll_min_seconds": 0.5,
+    "poll_max_seconds": 2.0,
+    "silence_seconds": 5.0,
+    "backoff_base_seconds": 0.5,
+    "backoff_cap_seconds": 5.0,
+}
+
+
+@dataclass(frozen=True)
+class SandboxChoice:
+    """Which simulated API to start beside the stack."""
+
+    personality: str = "open-source"
+    speed: float = SANDBOX_SPEED
+
+
+def sandbox_settings(settings: Settings, choice: SandboxChoice) -> Settings:
+    """The settings of a stack with a sandbox: its own data, so that simulated jobs never mix with real ones."""
+    chosen = {name: getattr(settings, name) for name in settings.model_fields_set}
+    ours = {
+        "data_dir": settings.data_dir / f"sandbox-{choice.personality}",
+        "redis_url": None,
+        "api_url": None,
+        "api_key": secrets.token_urlsafe(16),
+        "api_auth": "mj-api-secret",
+        "public_url": None,
+    }
+    if not chosen.get("receiver_port"):
+        chosen.pop("receiver_port", None)
+    return Settings.load({}, **{**_agreeing_defaults(chosen), **chosen, **ours})
+
+
+def _agreeing_defaults(chosen: Mapping[str, object]) -> dict[str, object]:
+    """The quick defaults, where they do not contradict what the user chose for the other end of a range."""
+    defaults = dict(SANDBOX_DEFAULTS)
+    for low, high in (("poll_min_seconds", "poll_max_seconds"), ("backoff_base_seconds", "backoff_cap_seconds")):
+        if low in chosen or high in chosen:
+            defaults.pop(low)
+            defaults.pop(high)
+    return defaults
+
+
+class LocalStack:
+    """The stack. `start_server`, then `start_rest` if there is work; leaving stops all.
+
+    Args:
+        settings: as the user gave them.
+        sandbox: the simulated API to start, if any.
+
+    Raises:
+        DataDirInUse: another stack uses this data folder.
+    """
+
+    def __init__(self, settings: Settings, sandbox: SandboxChoice | None = None) -> None:
+        self._sandbox = sandbox
+        settings = sandbox_settings(settings, sandbox) if sandbox else settings
+        self.settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
+        self.logs = self.settings.data_dir / "logs"
+        self._children: list[Child] = []
+        self._server: EmbeddedServer | None = None
+        self._exits = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._owner = self._exits.enter_context(Ownership(self.settings.data_dir))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.stop_rest()
+        except KeyboardInterrupt:
+            self._owner.leave()  # told twice: no more waiting for anyone
+            raise
+        finally:
+            self._exits.close()
+
+    # Starting --------------------------------------------------------------------------------------------------
+
+    def start_server(self) -> None:
+        """Start the embedded server, unless the settings name another.
+
+        Raises:
+            StackError: it did not start.
+        """
+        self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.settings.redis_url is None:
+            self._server = self._exits.enter_context(hosting(self.settings, self._owner, GUESTS_SECONDS))
+
+    def start_rest(self) -> None:
+        """Start everything else, and wait until what listens can be reached.
+
+        Raises:
+            StackError: a part did not start; says which, and the end of its log.
+        """
+        self._choose_addresses()
+        env = _environment(self.settings)
+        listening = []
+        if self._sandbox:
+            listening.append(self._start("sandbox", self._sandbox_options(self._sandbox), env))
+        if self._needs_receiver():
+            listening.append(self._start("receiver", [], env))
+        for child in listening:
+            child.wait_until_ready()
+        for name in ("worker", "beat"):
+            self._start(name, None, env)
+
+    def _choose_addresses(self) -> None:
+        """Free ports, where the user chose none; the last run's again, since the API may still know its addresses."""
+        new: dict[str, object] = {}
+        if "receiver_port" not in self.settings.model_fields_set:
+            new["receiver_port"] = _free_port(self.logs, "receiver", self.settings.receiver_host)
+        if self._sandbox:
+            port = new.get("receiver_port", self.settings.receiver_port)
+            new["public_url"] = f"http://{LOOPBACK}:{port}"
+            new["api_url"] = f"http://{LOOPBACK}:{_free_port(self.logs, 'sandbox', LOOPBACK)}"
+        self.settings = self.settings.model_copy(update=new)
+
+    def _needs_receiver(self) -> bool:
+        """Without a public address nobody would call it."""
+        return self.settings.public_url is not None
+
+    def _start(self, name: str, announcing: Sequence[str] | None, env: Mapping[str, str]) -> Child:
+        options = [] if announcing is None else ["--announce-file", str(announcement_of(self.logs, name)), *announcing]
+        command = [sys.executable, "-m", "ops.cli", name, *options]
+        child = Child(name, command, env, folder=self.logs, reaper=self._owner.reaper)
+        self._children.append(child)
+        child.start()
+        return child
+
+    def _sandbox_options(self, choice: SandboxChoice) -> list[str]:
+        key = self.settings.api_key
+        return [
+            *("--port", str(urlsplit(self.settings.api_url or "").port)),
+            *("--personality", choice.personality),
+            *("--speed", str(choice.speed)),
+            *("--api-key", key.get_secret_value() if key else ""),
+            *("--data-dir", str(self.settings.data_dir / "sandbox")),
+        ]
+
+    # Running ---------------------------------------------------------------------------------------------------
+
+    def watch(self) -> list[str]:
+        """Notice what has died, and start it again. To be called a few times a second.
+
+        Returns:
+            lines for people.
+
+        Raises:
+            StackError: a part dies again and again; says which, and the end of its log.
+        """
+        events = [event for child in self._children if (event := child.watch())]
+        if self._server and not self._server.alive:
+            self._server.start()  # every write it answered is on the disk; the others wait for it
+            events.append("the embedded server ended; it runs again")
+        return events
+
+    @property
+    def parts(self) -> dict[str, int | None]:
+        """The process id of each part that should run."""
+        server = {"redis": self._server.pid} if self._server else {}
+        return server | {child.name: child.pid for child in self._children}
+
+    # Stopping --------------------------------------------------------------------------------------------------
+
+    def stop_rest(self) -> None:
+        """Stop all but the server: first what starts work, then what does it, last what it talks to."""
+        children = {child.name: child for child in self._children}
+        self._children = []
+        for names, seconds in STOPPING:
+            now = [children[name] for name in names if name in children]
+            for child in now:
+                child.ask_to_end()
+            deadline = time.monotonic() + seconds
+            for child in now:
+                child.end(deadline - time.monotonic())
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Our environment with exactly these settings, wherever they came from."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return others | settings.to_environment()
+
+
+def _free_port(logs: Path, name: str, host: str) -> int:
+    """The port that this part had last time, if it is still free; else any."""
+    try:
+        address = announcement_of(logs, name).read_text(encoding="utf-8")
+        last = urlsplit(address.strip()).port or 0
+    except (OSError, ValueError):
+        last = 0
+    return _probe(host, last) or _probe(host, 0) or 0
+
+
+def _probe(host: str, port: int) -> int | None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, port), family=family) as probe:
+            return int(probe.getsockname()[1])
+    except OSError:
+        return None

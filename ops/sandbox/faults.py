@@ -1,0 +1,100 @@
+"""Faults on demand: what the sandbox does wrong, set by start flags and changed while it runs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+MAX_SECONDS = 3600.0
+MAX_REPEATS = 100
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Shares are chances from 0 to 1; seconds are real ones, whatever the speed of the simulated time."""
+
+    # Before a submission is accepted: nothing is taken.
+    fail_5xx: float = 0.0  # 500, 502 or 503
+    no_account: bool = False  # code 3
+    quota: bool = False  # code 4, quota_not_enough
+    banned: bool = False  # code 24
+    queue_full: bool = False  # code 23
+    internal_error: bool = False  # code 9
+    rate_limit: bool = False  # HTTP 429
+    refuse_key: bool = False  # 401, to questions too
+    html_answers: bool = False  # a browser check with status 200, to questions too
+    # After it was accepted: it is paid for, whatever the answer says.
+    lose_answer: float = 0.0  # the connection closes
+    fail_5xx_after: float = 0.0
+    lose_in_gateway: float = 0.0  # do_request_failed and insert_midjourney_task_failed, by turns
+    existed: bool = False  # code 21: with the earlier task of the same content, else with the new one
+    duplicate_ids: bool = False  # the new task gets the id of the newest one
+    late_22: bool = False  # as the open-source server counts: 1 while nobody else waits, else 22 with their number
+    # Any answer.
+    hang_seconds: float = 0.0
+    fail_queries: float = 0.0  # 5xx to questions
+    # The task's life.
+    fail_tasks: float = 0.0
+    flip_failures: bool = False  # FAILURE first, SUCCESS a moment later
+    swap_pictures: bool = False  # two neighbours in the ledger get each other's
+    expire_links: bool | str = False  # "once": the first link is dead; true: only the newest fetch's link works
+    # Callbacks.
+    drop_callbacks: float = 0.0
+    repeat_callbacks: int = 0  # how many more times each is sent
+    reorder_callbacks: bool = False
+    delay_callbacks_seconds: float = 0.0
+    callback_before_answer: bool = False  # the answer waits until one callback was delivered
+
+    def merged(self, changes: Mapping[str, object]) -> Faults:
+        """These faults with some changed.
+
+        Raises:
+            ValueError: a name is unknown, or a value is of the wrong type or out of range.
+        """
+        return replace(self, **{name: _checked(name, value) for name, value in changes.items()})  # type: ignore[arg-type]
+
+
+DEFAULTS: dict[str, bool | int | float | str] = {field.name: field.default for field in fields(Faults)}  # type: ignore[misc]
+
+
+def _checked(name: str, value: object) -> bool | int | float | str:
+    if name not in DEFAULTS:
+        raise ValueError(f"unknown fault {name!r}; known: {', '.join(sorted(DEFAULTS))}")
+    if name == "expire_links" and value == "once":
+        return "once"
+    default = DEFAULTS[name]
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false")  # noqa: TRY004 - one error for all of the input
+        return value
+    return _number(name, value, whole=isinstance(default, int))
+
+
+def _number(name: str, value: object, *, whole: bool) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        raise ValueError(f"{name} must be a {'whole ' if whole else ''}number")  # noqa: TRY004 - as above
+    limit = MAX_REPEATS if whole else MAX_SECONDS if name.endswith("_seconds") else 1.0
+    if not 0 <= value <= limit:
+        raise ValueError(f"{name} must be from 0 to {limit:g}")
+    return value if whole else float(value)
+
+
+class Chance:
+    """All the sandbox's dice, from one seed."""
+
+    def __init__(self, seed: int | None) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
+
+    def strikes(self, share: float) -> bool:
+        """Whether something that happens with this chance happens now."""
+        return share > 0 and self._random.random() < share
+
+    def between(self, low: float, high: float) -> float:
+        return self._random.uniform(low, high)
+
+    def digits(self, count: int) -> str:
+        return f"{self._random.randrange(10**count):0{count}d}"
+
+    def one_of(self, choices: tuple[str, ...]) -> str:
+        return self._random.choice(choices)

@@ -1,0 +1,99 @@
+"""Campaigns: a name that jobs share, and the counts kept under it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from jobs.errors import BlendqError, UsageError
+from jobs.job import Status
+from jobs.store import JobStore
+
+MAX_NAME_CHARACTERS = 64
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_STEM_CHARACTERS = 40
+_HASH_CHARACTERS = 8
+
+
+@dataclass(frozen=True)
+class CampaignSummary:
+    """A campaign in numbers, which the store keeps up with every change: reading them costs the same at any size.
+
+    `counts` holds the statuses in which there are jobs, in the order of a job's life. `submissions` are those
+    known to be accepted, and so paid for; `resubmissions` the bodies sent after a job's first; `queued_answers` the
+    answers 22.
+    """
+
+    name: str
+    created_at: datetime
+    counts: Mapping[Status, int]
+    submissions: int = 0
+    resubmissions: int = 0
+    queued_answers: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def unfinished(self) -> int:
+        return sum(count for status, count in self.counts.items() if not status.final)
+
+
+def campaign_name(manifest: Path) -> str:
+    """The campaign of a manifest: its readable name, and a short hash of where it is.
+
+    The same file always gives the same name, so that running it again finds the jobs it has. Two files of one name
+    in two folders are two campaigns.
+    """
+    path = manifest.resolve()
+    ascii_stem = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode().lower()
+    stem = re.sub(r"[^a-z0-9]+", "-", ascii_stem)[:_STEM_CHARACTERS].strip("-") or "campaign"
+    return f"{stem}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:_HASH_CHARACTERS]}"
+
+
+def check_name(name: str) -> str:
+    """The name, when it is one that a campaign may have.
+
+    Raises:
+        UsageError: says what a name may be.
+    """
+    if not _NAME.fullmatch(name):
+        shown = name if len(name) <= MAX_NAME_CHARACTERS else f"{name[:MAX_NAME_CHARACTERS]}…"
+        raise UsageError(f"campaign {shown!r}: a name is 1 to {MAX_NAME_CHARACTERS} letters, digits, '-', '_' or '.'")
+    return name
+
+
+def summaries(store: JobStore) -> list[CampaignSummary]:
+    """Every campaign, the oldest first."""
+    return [_summary(store, name, created_at) for name, created_at in store.campaigns()]
+
+
+def summary(store: JobStore, name: str) -> CampaignSummary:
+    """One campaign.
+
+    Raises:
+        BlendqError: there is no such campaign.
+    """
+    for known, created_at in store.campaigns():
+        if known == name:
+            return _summary(store, name, created_at)
+    raise BlendqError(f"there is no campaign {name!r}; `blendq campaign list` shows what there is")
+
+
+def _summary(store: JobStore, name: str, created_at: datetime) -> CampaignSummary:
+    found = store.counts(name)
+    return CampaignSummary(
+        name=name,
+        created_at=created_at,
+        counts={status: found[status] for status in Status if status in found},
+        submissions=found.get("submissions", 0),
+        resubmissions=found.get("resubmissions", 0),
+        queued_answers=found.get("queued_answers", 0),
+    )

@@ -1,0 +1,303 @@
+"""Producer: enqueue blends, wait for them, cancel them; for Python services, and for the command line.
+
+with Producer() as blends:
+    job = blends.enqueue(BlendRequest(images=["a.png", "b.png"]), idempotency_key="order-17")
+    print(blends.wait(job, timeout_seconds=600).picture)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from jobs.errors import IdempotencyConflict, PictureError, RowProblem, StoreUnavailable, WaitTimeout
+from jobs.events import Cancel, Retry
+from jobs.images import ImageStore
+from jobs.job import Job, Reason, Status
+from jobs.policy import Policy
+from jobs.queue import Wakeups, make_app
+from jobs.request import BlendRequest
+from jobs.settings import Settings
+from jobs.store import Applied, JobStore, connect
+from producer.campaign import check_name
+from producer.identity import job_id
+from producer.manifest import Row, prepare
+
+# One script call each: large enough that the round trips and the fsync cost little, small enough that the server
+# is never busy with one of them for long.
+BATCH_JOBS = 500
+DEFAULT_CAMPAIGN = "default"
+MAX_PROBLEMS_SHOWN = 10
+_POLL_FIRST_SECONDS = 0.05
+_POLL_GROWTH = 1.5
+_POLL_MAX_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What became of a job: its picture, or the reason why there is none.
+
+    `picture` is the file in the image store, not to be changed; None when the job did not succeed, or when this
+    machine does not share the image store of the worker that fetched it.
+    """
+
+    job: Job
+    picture: Path | None
+
+    @property
+    def status(self) -> Status:
+        return self.job.status
+
+    @property
+    def reason(self) -> Reason | None:
+        return self.job.reason
+
+
+class Producer:
+    """Puts blends in and looks after them. May be shared by threads; close it, or use it in a `with` block.
+
+    Args:
+        settings: by default those of the environment.
+
+    Raises:
+        StoreUnavailable: no Redis answers at `settings.redis_address()`. Every method raises it too when Redis
+            stops answering; the same call again is always safe.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings.load()
+        self.images = ImageStore(
+            self.settings.data_dir / "images",
+            max_bytes=self.settings.max_image_bytes,
+            max_pixels=self.settings.max_image_pixels,
+        )
+        self.store = JobStore(connect(self.settings.redis_address()), Policy.from_settings(self.settings))
+        try:
+            self.store.ping()
+        except StoreUnavailable as error:
+            self.store.close()
+            where = _without_password(self.settings.redis_address())
+            raise StoreUnavailable(
+                f"no Redis answers at {where}; start `blendq up`, or set BLENDQ_REDIS_URL to one that runs"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. Jobs go on: they are the workers'."""
+        if "_wakeups" in vars(self):
+            self._app.close()
+        self.store.close()
+
+    # Enqueueing ------------------------------------------------------------------------------------------------
+
+    def enqueue(
+        self, request: BlendRequest, *, campaign: str = DEFAULT_CAMPAIGN, idempotency_key: str | None = None
+    ) -> Job:
+        """Enqueue one blend. When it returns, the job survives a power cut.
+
+        Args:
+            request: its pictures are paths, `data:` URLs, or digests of stored pictures.
+            campaign: 1 to 64 letters, digits, `-`, `_` or `.`.
+            idempotency_key: your own name for the job within the campaign. Without one, the same content with the
+                same options is the same job.
+
+        Returns:
+            The new job; or the one that is there already, however far it has come.
+
+        Raises:
+            PictureError: a picture is missing, broken or over a limit; nothing was enqueued.
+            IdempotencyConflict: the key was used for another request.
+            UsageError: no such campaign name.
+        """
+        check_name(campaign)
+        (stored,) = _all_good(prepare([Row(1, request)], self.images))
+        ((job, created),) = self._create([stored], campaign, idempotency_key)
+        if idempotency_key is not None and not created and not _same_request(job.request, stored):
+            raise IdempotencyConflict(
+                f"idempotency key {idempotency_key!r} names job {job.id}, which is another request; "
+                "use a new key for a new request"
+            )
+        return job
+
+    def enqueue_many(self, requests: Iterable[BlendRequest], *, campaign: str = DEFAULT_CAMPAIGN) -> Iterator[Job]:
+        """Enqueue any number of blends, a batch of 500 at a time, as the result is iterated over.
+
+        Each job comes out once it is durable. A file that several requests name is read once. The same content
+        twice is one job, and comes out twice.
+
+        Raises:
+            PictureError: names the requests whose pictures are bad, counted from 1. Nothing of their batch was
+                enqueued; the batches before it were, and doing it all again is harmless.
+            UsageError: no such campaign name; raised at once.
+        """
+        check_name(campaign)
+        return self._enqueue_stream(requests, campaign)
+
+    def enqueue_batch(self, requests: Sequence[BlendRequest], *, campaign: str) -> list[tuple[Job, bool]]:
+        """Enqueue blends whose pictures are all checked before the first of them is enqueued.
+
+        Returns:
+            For each request its job, and whether that was created now. The same content twice is one job, created
+            once.
+
+        Raises:
+            PictureError: names the requests whose pictures are bad, counted from 1; nothing was enqueued.
+            UsageError: no such campaign name.
+        """
+        check_name(campaign)
+        stored = _all_good(prepare(_rows(requests), self.images))
+        batches = (stored[start : start + BATCH_JOBS] for start in range(0, len(stored), BATCH_JOBS))
+        return [pair for batch in batches for pair in self._create(batch, campaign)]
+
+    def _enqueue_stream(self, requests: Iterable[BlendRequest], campaign: str) -> Iterator[Job]:
+        rows = prepare(_rows(requests), self.images)
+        while stored := _all_good(islice(rows, BATCH_JOBS)):
+            yield from (job for job, _ in self._create(stored, campaign))
+
+    def _create(
+        self, requests: Sequence[BlendRequest], campaign: str, key: str | None = None
+    ) -> list[tuple[Job, bool]]:
+        now = self.store.now()
+        first = self.store.next_orders(len(requests))
+        jobs = [
+            Job(
+                id=job_id(request, campaign, key),
+                campaign=campaign,
+                request=request,
+                created_at=now,
+                due_at=now,
+                order=order,
+            )
+            for order, request in enumerate(requests, first)
+        ]
+        created = self.store.create(jobs)
+        if any(created):
+            self._wake_dispatch()
+        if all(created):
+            return [(job, True) for job in jobs]
+        old = [job.id for job, new in zip(jobs, created, strict=True) if not new]
+        known = {job.id: job for job in self.store.find_many(old) if job}
+        return [(known.get(job.id, job), new) for job, new in zip(jobs, created, strict=True)]
+
+    # Looking after jobs ----------------------------------------------------------------------------------------
+
+    def get(self, job: Job | str) -> Job:
+        """The job as it is now.
+
+        Raises:
+            JobNotFound: there is no such job.
+        """
+        return self.store.get(_id(job))
+
+    def wait(self, job: Job | str, timeout_seconds: float | None = None) -> Finished:
+        """Wait until the job has its picture, or a reason why there is none.
+
+        Args:
+            job: the job or its id.
+            timeout_seconds: how long at most; None for as long as it takes.
+
+        Raises:
+            WaitTimeout: the time is up; the job goes on, and may be waited for again. Also a TimeoutError.
+            JobNotFound: there is no such job.
+        """
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        pause = _POLL_FIRST_SECONDS
+        while not (now := self.get(job)).status.final:
+            left = pause if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise WaitTimeout(
+                    f"job {now.id} is still {now.status} after {timeout_seconds:g} s; it goes on, wait for it again"
+                )
+            time.sleep(min(pause, left))
+            pause = min(pause * _POLL_GROWTH, _POLL_MAX_SECONDS)
+        return self._finished(now)
+
+    def _finished(self, job: Job) -> Finished:
+        stored = self.images.find(job.picture.digest) if job.picture and job.status is Status.SUCCEEDED else None
+        return Finished(job, stored.path if stored else None)
+
+    def cancel(self, job: Job | str) -> Applied:
+        """Give a job up. One that the API has already is cancelled there, if the API can; that may take a while.
+
+        Returns:
+            The job before and after; `changed` is false when there was nothing left to cancel.
+
+        Raises:
+            JobNotFound: there is no such job.
+        """
+        applied = self.store.apply(_id(job), Cancel())
+        if applied.freed_slot:
+            self._wake_dispatch()
+        return applied
+
+    def retry(self, job: Job | str) -> Applied:
+        """Try a failed, cancelled or parked job again. A parked one may have been paid for already: this may pay again.
+
+        Returns:
+            The job before and after; `changed` is false when it had not ended without a picture.
+
+        Raises:
+            JobNotFound: there is no such job.
+        """
+        applied = self.store.apply(_id(job), Retry())
+        if applied.changed and applied.after.status is Status.COLLECTING:
+            self._wakeups.collect(applied.after.id)
+        elif applied.changed:
+            self._wake_dispatch()
+        return applied
+
+    @cached_property
+    def _wakeups(self) -> Wakeups:
+        """Made when first needed: whoever only reads opens no connection to the broker."""
+        self._app = make_app(self.settings)
+        return Wakeups(self._app)
+
+    def _wake_dispatch(self) -> None:
+        """The jobs are safe already; without a wake-up the next tick of the clock finds them."""
+        with suppress(StoreUnavailable):
+            if self.store.ask_dispatch():
+                self._wakeups.dispatch()
+
+
+def _rows(requests: Iterable[BlendRequest]) -> Iterator[Row]:
+    return (Row(number, request) for number, request in enumerate(requests, 1))
+
+
+def _all_good(rows: Iterable[Row | RowProblem]) -> list[BlendRequest]:
+    """The requests with their pictures stored; or one error that names every bad one."""
+    found = list(rows)
+    bad = [row for row in found if isinstance(row, RowProblem)]
+    if not bad:
+        return [row.request for row in found if isinstance(row, Row)]
+    if len(found) == 1:
+        raise PictureError(bad[0].problem)
+    more = f"; and {len(bad) - MAX_PROBLEMS_SHOWN} more" if len(bad) > MAX_PROBLEMS_SHOWN else ""
+    shown = "; ".join(f"request {row.line}: {row.problem}" for row in bad[:MAX_PROBLEMS_SHOWN])
+    raise PictureError(shown + more)
+
+
+def _same_request(stored: BlendRequest, given: BlendRequest) -> bool:
+    """Compared as the store keeps it: JSON has one kind of list, and no NaN."""
+    return stored == BlendRequest.model_validate_json(given.model_dump_json())
+
+
+def _id(job: Job | str) -> str:
+    return job.id if isinstance(job, Job) else job
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return url if "@" not in parts.netloc else url.replace(parts.netloc, parts.netloc.rpartition("@")[2])

@@ -1,0 +1,155 @@
+"""Export: a campaign's results as a folder: pictures, `results.jsonl`, `errors.jsonl` and `gallery.html`.
+
+Everything in it is made from the record and the image store, so it can be made again at any time; and what is
+there already and is right is left as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from jobs.errors import BlendqError
+from jobs.images import ImageStore
+from jobs.job import Job, Status
+from jobs.store import JobStore
+from producer.files import Names, atomic_file, place_copy
+from producer.gallery import Card, Gallery
+from producer.manifest import Row
+from producer.report import next_step, result
+
+PAGE_JOBS = 500
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
+# Line ends to some readers, though not to JSON: a line of JSONL must be one line to all of them.
+_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What an export came to. `written` and `unchanged` count pictures, `not_found` rows that have no record."""
+
+    folder: Path
+    counts: Mapping[Status, int]
+    written: int
+    unchanged: int
+    not_found: int
+    gallery: Path
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values()) + self.not_found
+
+
+def export(entries: Sequence[tuple[Row, str]], store: JobStore, images: ImageStore, out: Path) -> ExportSummary:
+    """Write the results of a manifest into a folder.
+
+    Args:
+        entries: each row of the manifest, as it was given, with the id of its job; the order of everything.
+        store: where the jobs are.
+        images: where the pictures are.
+        out: the folder; made if it is missing. Other files in it are left alone.
+
+    Raises:
+        BlendqError: the folder cannot be written. No picture is lost: the image store has them.
+        StoreUnavailable: Redis does not answer.
+    """
+    with _disk_trouble(out), ExitStack() as stack:
+        out.mkdir(parents=True, exist_ok=True)
+        results = stack.enter_context(atomic_file(out / "results.jsonl"))
+        errors = stack.enter_context(atomic_file(out / "errors.jsonl"))
+        gallery = stack.enter_context(Gallery(out, images, total=len(entries)))
+        work = _Export(images, out, results, errors, gallery)
+        for start in range(0, len(entries), PAGE_JOBS):
+            page = entries[start : start + PAGE_JOBS]
+            work.add_page(page, store.find_many([job_id for _, job_id in page]))
+        gallery.finish()
+        return work.summary()
+
+
+@dataclass
+class _Export:
+    """One export under way."""
+
+    images: ImageStore
+    out: Path
+    results: BinaryIO
+    errors: BinaryIO
+    gallery: Gallery
+    names: Names = field(default_factory=Names)
+    counts: Counter[Status] = field(default_factory=Counter)
+    written: int = 0
+    unchanged: int = 0
+    not_found: int = 0
+
+    def add_page(self, page: Sequence[tuple[Row, str]], jobs: Sequence[Job | None]) -> None:
+        cards = []
+        for (row, job_id), job in zip(page, jobs, strict=True):
+            name = self.names.claim(row.request.custom_id or job_id, job_id)
+            if job is None:
+                self._not_found(row, job_id)
+            else:
+                cards.append(self._add(row, job, name))
+        self.gallery.add(cards)
+
+    def _add(self, row: Row, job: Job, name: str) -> Card:
+        self.counts[job.status] += 1
+        file = self._place(job, name)
+        line = result(job, row.request, file)
+        self.results.write(_line(line))
+        problem = line["reason"]
+        next_words = next_step(job)
+        if job.status is Status.SUCCEEDED and file is None:
+            problem = {"kind": "picture_missing", "message": "its picture is gone from the image store"}
+            next_words = "look for another copy of the image store; the record still has the picture's address"
+        if file is None:
+            self.errors.write(_line(line | {"reason": problem, "line": row.line, "next_step": next_words}))
+        return Card(job, row.request, file, problem, next_words)
+
+    def _place(self, job: Job, name: str) -> str | None:
+        """The picture's file in the folder, relative to it; None when there is no picture."""
+        if job.picture is None or job.status is not Status.SUCCEEDED:
+            return None
+        stored = self.images.find(job.picture.digest)
+        if stored is None:
+            return None
+        file = f"{name}.{EXTENSIONS[stored.media_type]}"
+        if place_copy(stored.path, self.out / file, stored.digest):
+            self.written += 1
+        else:
+            self.unchanged += 1
+        return file
+
+    def _not_found(self, row: Row, job_id: str) -> None:
+        self.not_found += 1
+        reason = {"kind": "job_not_found", "message": "there is no record of this job"}
+        line = {"id": job_id, "custom_id": row.request.custom_id, "status": None, "picture": None, "reason": reason}
+        self.results.write(_line(line))
+        self.errors.write(_line(line | {"line": row.line, "next_step": "enqueue the manifest again"}))
+
+    def summary(self) -> ExportSummary:
+        counts = {status: self.counts[status] for status in Status if self.counts[status]}
+        return ExportSummary(self.out, counts, self.written, self.unchanged, self.not_found, self.gallery.path)
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)
+    return text.encode(errors="backslashreplace") + b"\n"  # half a surrogate pair stays what it is in JSON: \udc80
+
+
+@contextmanager
+def _disk_trouble(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except BlendqError:  # one of them is an OSError as well
+        raise
+    except OSError as error:
+        where = error.filename or out
+        raise BlendqError(
+            f"results cannot be written: {where}: {error.strerror or error}; mend that, or choose another folder, "
+            "and run the same command again: no picture is lost, and nothing is paid again"
+        ) from error

@@ -1,0 +1,84 @@
+"""Thumbnails: small WebP copies of stored pictures, so that a page with a thousand of them opens at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from PIL import Image, ImageOps
+
+from jobs.images import ImageStore
+from producer.files import PART
+
+# Twice what the page shows, for fine screens.
+BLEND_PIXELS = 640
+SOURCE_PIXELS = 144
+QUALITY = 80
+# Decoding takes about ten bytes a pixel, in each thread at once. Larger ones go without.
+MAX_PIXELS = 80_000_000
+MAX_THREADS = 4
+
+
+class Thumbnails:
+    """Thumbnails in a folder, named by the digest of the picture and their size: one that exists is right.
+
+    Args:
+        folder: where they are; made when the first one is.
+        images: the pictures.
+    """
+
+    def __init__(self, folder: Path, images: ImageStore) -> None:
+        self._folder = folder
+        self._images = images
+        self._pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1), "thumbnails")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def make(self, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        """Make those that are not there yet.
+
+        Args:
+            wanted: digests, each with the longest side in pixels.
+
+        Returns:
+            The file name of each; without those whose picture is gone or cannot be decoded.
+        """
+        keys = list(dict.fromkeys(wanted))
+        names = self._pool.map(lambda key: self._one(*key), keys)
+        return {key: name for key, name in zip(keys, names, strict=True) if name}
+
+    def _one(self, digest: str, pixels: int) -> str | None:
+        name = f"{digest.removeprefix('sha256:')[:40]}-{pixels}.webp"
+        target = self._folder / name
+        if target.exists():
+            return name
+        stored = self._images.find(digest)
+        if stored is None or stored.width * stored.height > MAX_PIXELS:
+            return None
+        try:
+            small = _shrunk(stored.path, pixels)
+        except Exception:  # noqa: BLE001  (decoders meet odd bytes with any exception; the card does without)
+            return None
+        self._folder.mkdir(exist_ok=True)
+        part = target.with_name(name + PART)
+        small.save(part, "WEBP", quality=QUALITY, method=2)
+        part.replace(target)
+        return name
+
+
+def _shrunk(path: Path, pixels: int) -> Image.Image:
+    with Image.open(path) as picture:
+        picture.draft("RGB", (pixels, pixels))  # a JPEG is then decoded small at once
+        clear = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
+        upright = ImageOps.exif_transpose(picture).convert("RGBA" if clear else "RGB")
+    upright.thumbnail((pixels, pixels), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    upright.info.clear()  # a camera's remarks, and where it was
+    return upright

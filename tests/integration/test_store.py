@@ -1,0 +1,277 @@
+"""The store on a real server: guarded writes, places, slots and counts that cannot drift."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobs import events
+from jobs.errors import JobNotFound, StoreUnavailable
+from jobs.events import AnswerKind, Event
+from jobs.job import Job, Status, TaskStatus
+from jobs.keys import Keys
+from jobs.policy import Policy
+from jobs.store import JobStore, NoSlot, connect, tally
+from tests.unit.lifecycle_world import PICTURE, events_for, new_job
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    client = connect(redis_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def store(client: redis.Redis, keys: Keys) -> JobStore:
+    return JobStore(client, Policy(), keys)
+
+
+def add(store: JobStore, job_id: str = "job_1", **fields: Any) -> Job:
+    now = store.now()
+    job = new_job(id=job_id, created_at=now, due_at=now, order=store.next_orders(1), **fields)
+    assert store.create([job]) == [True]
+    return job
+
+
+def happen(store: JobStore, job_id: str, *happened: Event) -> Job:
+    for event in happened:
+        store.apply(job_id, event)
+    return store.get(job_id)
+
+
+UPLOADED = (events.Release(), events.Claim("w1"), events.Commit(1))
+
+
+def accepted(task_id: str) -> Event:
+    return events.Answer(1, AnswerKind.ACCEPTED, task_id, None, 1)
+
+
+def assert_consistent(store: JobStore, client: redis.Redis, job_ids: list[str]) -> None:
+    """Every index says what the records say."""
+    jobs = [store.get(job_id) for job_id in job_ids]
+    counts: Counter[str] = Counter()
+    for job in jobs:
+        counts.update(tally(job))
+        for status in Status:
+            for place in store.keys.places(status):
+                standing = client.zscore(place, job.id) is not None
+                assert standing <= (place in store.keys.places(job.status)), f"{job.id} {job.status} in {place}"
+        places = [client.zscore(place, job.id) for place in store.keys.places(job.status)]
+        assert sum(score is not None for score in places) == (not job.status.final), f"{job.id} {job.status}"
+        assert bool(client.sismember(store.keys.slots, job.id)) == job.status.holds_slot, job.status
+    assert store.counts() == dict(counts)
+    assert store.counts("default") == dict(counts)
+
+
+def test_a_job_is_created_once(store: JobStore) -> None:
+    job = add(store)
+    assert store.create([job.but(order=99)]) == [False]
+    assert store.get(job.id) == job
+    assert store.counts("default") == {"waiting": 1}
+
+
+def test_an_unknown_job_is_told(store: JobStore) -> None:
+    assert store.find("job_none") is None
+    for call in (store.get, store.history, lambda job_id: store.apply(job_id, events.Release())):
+        with pytest.raises(JobNotFound, match="job_none"):
+            call("job_none")
+
+
+def test_history_is_written_with_every_change(store: JobStore) -> None:
+    add(store)
+    happen(store, "job_1", *UPLOADED, events.Commit(1), accepted("t1"))
+    assert [entry.event for entry in store.history("job_1")] == ["enqueue", "release", "claim", "commit", "answer"]
+    assert [entry.after for entry in store.history("job_1")][-1] is Status.ACCEPTED
+
+
+def test_one_of_many_claims_wins(store: JobStore) -> None:
+    """I2: the wake-up was delivered to eight workers at once."""
+    add(store)
+    store.apply("job_1", events.Release())
+    won: list[bool] = []
+    start = threading.Barrier(8)
+
+    def claim(worker: str) -> None:
+        start.wait()
+        won.append(store.apply("job_1", events.Claim(worker)).changed)
+
+    threads = [threading.Thread(target=claim, args=(f"w{number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert won.count(True) == 1
+    assert store.get("job_1").claims == 1
+
+
+def test_a_commit_under_a_lost_lease_fails(store: JobStore) -> None:
+    """I3, on the real server: the second worker's claim stands, the first one's commit does nothing."""
+    add(store)
+    happen(store, "job_1", events.Release(), events.Claim("slow"))
+    happen(store, "job_1", events.Cancel(), events.Retry(), events.Release(), events.Claim("quick"))
+    assert not store.apply("job_1", events.Commit(1)).changed
+    assert store.apply("job_1", events.Commit(2)).changed
+
+
+class CutReplies:
+    """Lets a script run, and loses its reply the first `times` times."""
+
+    def __init__(self, script: Callable[..., Any], times: int) -> None:
+        self.script, self.times = script, times
+
+    def __call__(self, **call: Any) -> Any:
+        answer = self.script(**call)
+        if self.times:
+            self.times -= 1
+            raise redis.ConnectionError("cut")
+        return answer
+
+
+def test_a_lost_reply_counts_as_won(store: JobStore) -> None:
+    add(store)
+    store.apply("job_1", events.Release())
+    store._save_script = CutReplies(store._save_script, 1)  # type: ignore[assignment]
+    assert store.apply("job_1", events.Claim("w1")).changed
+    assert store.get("job_1").claims == 1
+    assert len(store.history("job_1")) == 3
+    assert store.counts() == {"submitting": 1}
+
+
+def test_a_lost_reply_of_create_creates_nothing_twice(store: JobStore) -> None:
+    store._create_script = CutReplies(store._create_script, 1)  # type: ignore[assignment]
+    now = store.now()
+    assert store.create([new_job(created_at=now, due_at=now)]) == [False], "the repeated call finds its own job"
+    assert store.counts() == {"waiting": 1}
+
+
+def test_slots_are_never_exceeded(store: JobStore) -> None:
+    for number in range(3):
+        add(store, f"job_{number}")
+    store.apply("job_0", events.Release(), slot_limit=2)
+    store.apply("job_1", events.Release(), slot_limit=2)
+    with pytest.raises(NoSlot):
+        store.apply("job_2", events.Release(), slot_limit=2)
+    assert (store.get("job_2").status, store.slots_held()) == (Status.WAITING, 2)
+    store.apply("job_0", events.Cancel())
+    assert store.apply("job_2", events.Release(), slot_limit=2).changed
+
+
+def test_two_jobs_with_one_task_are_both_parked(store: JobStore) -> None:
+    """I5: the API handed one task id out twice."""
+    for job_id in ("job_1", "job_2"):
+        add(store, job_id)
+        happen(store, job_id, *UPLOADED)
+    store.apply("job_1", accepted("t1"))
+    outcome = store.apply("job_2", accepted("t1"))
+    assert outcome.after.status is Status.PARKED
+    for job_id, other in (("job_1", "job_2"), ("job_2", "job_1")):
+        job = store.get(job_id)
+        assert job.reason is not None
+        assert (job.status, job.reason.kind) == (Status.PARKED, "conflict")
+        assert other in job.reason.message
+
+
+def test_ready_jobs_go_by_priority_then_age(store: JobStore) -> None:
+    for job_id, priority in (("old", 0), ("young", 0), ("express", 9)):
+        job = new_job()
+        add(store, job_id, request=job.request.model_copy(update={"priority": priority}))
+    assert store.ready(10) == ["express", "old", "young"]
+    assert store.ready(0) == []
+
+
+def test_a_backed_off_job_becomes_ready_when_it_is_due(client: redis.Redis, keys: Keys) -> None:
+    store = JobStore(client, Policy(backoff_base_seconds=0.001, backoff_cap_seconds=0.002), keys)
+    add(store)
+    happen(store, "job_1", *UPLOADED, events.Answer(1, AnswerKind.NO_ROOM, code=23, retry_after_seconds=60))
+    assert (store.ready(1), store.ripen()) == ([], 0)
+    client.zadd(keys.later, {"job_1": 0})  # as if the minute had passed
+    assert (store.ripen(), store.ready(1)) == (1, ["job_1"])
+
+
+def test_due_jobs_are_taken_by_one_sweeper_only(store: JobStore, client: redis.Redis) -> None:
+    for number in range(4):
+        add(store, f"job_{number}")
+        happen(store, f"job_{number}", *UPLOADED, accepted(f"t{number}"))
+        client.zadd(store.keys.at(Status.ACCEPTED), {f"job_{number}": number})
+    first = store.take_due(Status.ACCEPTED, 3, hold_seconds=60)
+    second = store.take_due(Status.ACCEPTED, 3, hold_seconds=60)
+    assert (first, second) == (["job_0", "job_1", "job_2"], ["job_3"])
+
+
+def test_a_renewed_lease_is_not_due(store: JobStore, client: redis.Redis) -> None:
+    add(store)
+    job = happen(store, "job_1", events.Release(), events.Claim("w1"))
+    place = store.keys.at(Status.SUBMITTING)
+    client.zadd(place, {"job_1": 0})
+    store.extend_lease(job, 30)
+    assert store.take_due(Status.SUBMITTING, 1, hold_seconds=1) == []
+    store.apply("job_1", events.Cancel())
+    store.extend_lease(job, 30)
+    assert client.zscore(place, "job_1") is None, "a lease that is lost cannot be renewed"
+
+
+def test_dispatch_is_asked_for_once(store: JobStore) -> None:
+    assert (store.ask_dispatch(), store.ask_dispatch()) == (True, False)
+    store.dispatch_begins()
+    assert store.ask_dispatch()
+
+
+def test_a_pause_tells_why_and_can_be_lifted(store: JobStore) -> None:
+    assert store.paused() is None
+    store.pause("key", "401", seconds=60)
+    pause = store.paused()
+    assert pause is not None
+    assert (pause.kind, pause.message) == ("key", "401")
+    assert store.now() - pause.at < timedelta(seconds=30)
+    store.resume()
+    assert store.paused() is None
+
+
+def test_campaigns_are_listed_with_their_jobs_in_order(store: JobStore) -> None:
+    for number in range(7):
+        add(store, f"job_{number}", campaign="a" if number % 2 else "b")
+    assert [name for name, _ in store.campaigns()] == ["b", "a"]
+    assert [job.id for job in store.campaign_jobs("b", page=2)] == ["job_0", "job_2", "job_4", "job_6"]
+    assert store.counts("a") == {"waiting": 3}
+
+
+def test_a_server_that_is_gone_is_told_in_plain_words(tmp_path: Path) -> None:
+    store = JobStore(connect(f"unix://{tmp_path}/none.sock"), Policy())
+    with pytest.raises(StoreUnavailable, match="Redis does not answer"):
+        store.counts()
+    with pytest.raises(StoreUnavailable):
+        store.create([new_job()])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_index_drifts_whatever_happens(data: st.DataObject, client: redis.Redis, keys: Keys) -> None:
+    """The tally, the slots and the places always say what the records say."""
+    run = data.draw(st.uuids())
+    store = JobStore(client, Policy(), Keys(f"{keys.prefix}-{run}"))
+    names = ["job_1", "job_2", "job_3"]
+    for name in names:
+        add(store, name)
+    for _ in range(data.draw(st.integers(1, 25))):
+        name = data.draw(st.sampled_from(names))
+        store.apply(name, data.draw(st.sampled_from(list(events_for(store.get(name))))))
+        assert_consistent(store, client, names)
+
+
+def test_the_whole_way_leaves_nothing_behind(store: JobStore, client: redis.Redis) -> None:
+    add(store)
+    seen = events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100, "http://cdn/1")
+    job = happen(store, "job_1", *UPLOADED, accepted("t1"), seen, events.Collected(1, PICTURE))
+    assert (job.status, job.picture) == (Status.SUCCEEDED, PICTURE)
+    assert store.counts() == {"succeeded": 1, "submissions": 1}
+    assert_consistent(store, client, ["job_1"])
