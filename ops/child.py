@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jobs.errors import PortInUse, StackError
-from ops.embedded import last_lines
+from ops.logs import fresh_log, last_lines
 from ops.reaper import Reaper
 
 READY_SECONDS = 30.0
@@ -61,8 +61,7 @@ class Child:
 
     def start(self) -> None:
         """Start it with a fresh log; the one before is kept as NAME.log.1."""
-        if self.log.exists():
-            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
+        fresh_log(self.log)
         self._spawn()
 
     def _spawn(self) -> None:

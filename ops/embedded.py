@@ -17,6 +17,7 @@ from typing import Self
 
 from jobs.errors import DataDirInUse, StackError
 from jobs.settings import Settings
+from ops.logs import fresh_log, last_lines
 from ops.ownership import Ownership, holder
 
 START_SECONDS = 30.0
@@ -25,7 +26,6 @@ STOP_SECONDS = 10.0
 GUESTS_SECONDS = 30.0
 POLL_SECONDS = 0.01
 CONFIG = Path(__file__).with_name("redis.conf")
-LOG_TAIL_BYTES = 2000
 
 
 class EmbeddedServer:
@@ -73,6 +73,7 @@ class EmbeddedServer:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The owner is alone here, so a socket that is there belongs to nobody.
         self._socket.unlink(missing_ok=True)
+        fresh_log(self.log)
         with self.log.open("ab") as log:
             self._process = self._owner.reaper.spawn([str(binary), str(CONFIG), *self._overrides()], output=log)
         if not _until(lambda: answers(self._socket) or not self.alive, START_SECONDS) or not self.alive:
@@ -190,17 +191,6 @@ def answers(path: Path) -> bool:
             return link.recv(64).startswith(b"+PONG")
     except OSError:
         return False
-
-
-def last_lines(path: Path, count: int = 5) -> str:
-    """The end of a log."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return "(no log)"
-    return "\n  ".join(["", *(line for line in lines if line.strip())][-count - 1 :]) if lines else "(its log is empty)"
 
 
 def _private_folder(folder: Path) -> None:

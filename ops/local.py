@@ -28,7 +28,7 @@ LOOPBACK = "127.0.0.1"
 STOPPING = ((("beat", "worker"), 6.0), (("receiver", "sandbox"), 2.0))
 GUESTS_SECONDS = 1.0
 # A task of 30 to 90 s takes 2 to 5 s: long enough to see the jobs move, short enough to watch.
-SANDBOX_SPEED = 18.0
+SANDBOX_SPEED = 20.0
 # With a sandbox nobody pays for impatience. One slot more than its account's three cores, so that 22s are seen.
 SANDBOX_DEFAULTS: Mapping[str, object] = {
     "slots": 4,
@@ -134,10 +134,11 @@ class LocalStack:
             listening.append(self._start("sandbox", self._sandbox_options(self._sandbox), env))
         if self._needs_receiver():
             listening.append(self._start("receiver", [], env))
-        for child in listening:
-            child.wait_until_ready()
+        # Not one after the other: a job that is early for the sandbox, or a callback for the receiver, is tried again.
         for name in ("worker", "beat"):
             self._start(name, None, env)
+        for child in listening:
+            child.wait_until_ready()
 
     def _choose_addresses(self) -> None:
         """Free ports, where the user chose none; the last run's again, since the API may still know its addresses."""

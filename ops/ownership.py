@@ -11,6 +11,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -101,14 +103,32 @@ def holder(data_dir: Path) -> Holder | None:
         os.close(lock)
 
 
-def _open(data_dir: Path) -> int:
+@contextmanager
+def data_dir_errors(data_dir: Path) -> Iterator[None]:
+    """Tell an OSError inside this block as what it is: a folder that cannot be used (UsageError)."""
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        yield
     except OSError as error:
         raise UsageError(
             f"data folder {data_dir}: {error.strerror}; choose another with --data-dir or BLENDQ_DATA_DIR"
         ) from error
+
+
+def make_data_dir(data_dir: Path) -> None:
+    """Make it, for this user alone, with the folders above it. One that is there is left as it is.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    with data_dir_errors(data_dir):
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, exist_ok=True)
+
+
+def _open(data_dir: Path) -> int:
+    make_data_dir(data_dir)
+    with data_dir_errors(data_dir):
+        return os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _wait_for(lock: int, data_dir: Path) -> None:

@@ -22,6 +22,7 @@ from jobs.errors import IdempotencyConflict, PictureError, RowProblem, StoreUnav
 from jobs.events import Cancel, Retry
 from jobs.images import ImageStore
 from jobs.job import Job, Reason, Status
+from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
 from jobs.request import BlendRequest
@@ -66,20 +67,21 @@ class Producer:
 
     Args:
         settings: by default those of the environment.
+        keys: another prefix for another blendq on the same server.
 
     Raises:
         StoreUnavailable: no Redis answers at `settings.redis_address()`. Every method raises it too when Redis
             stops answering; the same call again is always safe.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, keys: Keys | None = None) -> None:
         self.settings = settings or Settings.load()
         self.images = ImageStore(
             self.settings.data_dir / "images",
             max_bytes=self.settings.max_image_bytes,
             max_pixels=self.settings.max_image_pixels,
         )
-        self.store = JobStore(connect(self.settings.redis_address()), Policy.from_settings(self.settings))
+        self.store = JobStore(connect(self.settings.redis_address()), Policy.from_settings(self.settings), keys)
         try:
             self.store.ping()
         except StoreUnavailable as error:

@@ -97,7 +97,7 @@ def next_step(job: Job) -> str | None:
         case Status.FAILED:
             return _after_failure(job, retry)
         case _:
-            return "not finished: run the same command again, or `blendq up`; it goes on where it stopped"
+            return "not finished: it goes on while `blendq run` or `blendq up` works on it"
 
 
 def _after_failure(job: Job, retry: str) -> str:

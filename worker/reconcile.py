@@ -59,7 +59,7 @@ def _ask_about_unsure(context: Context) -> int:
     hold = context.settings.poll_max_seconds
     ids = context.store.take_due(Status.UNSURE, BATCH, hold)
     for job in _found(context, ids):
-        answer = context.proxy.find_by_state(context.hooks.token(job.id, job.current))
+        answer = context.proxy.find_by_state(context.hooks.state(job.id, job.current, job.request.state))
         if isinstance(answer, Found):
             _apply(context, job.id, seen(job.current, answer.task, "state"))
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from jobs.events import TaskSeen
-from jobs.job import TaskStatus
 from worker.proxy.task import TaskView, classify_failure
 
 
@@ -17,7 +16,7 @@ def seen(attempt: int, view: TaskView, source: str) -> TaskSeen:
     return TaskSeen(
         attempt=attempt,
         task_id=view.task_id,
-        status=TaskStatus(view.status.value),
+        status=view.status,
         progress=view.progress,
         image_url=view.image_url,
         failure=classify_failure(view.fail_reason),

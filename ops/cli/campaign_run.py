@@ -17,6 +17,7 @@ from jobs.store import Pause
 from ops.cli.output import note
 from ops.cli.progress import Display, Progress, finished, in_flight, open_display, total
 from ops.local import LocalStack, SandboxChoice, sandbox_settings
+from ops.ownership import data_dir_errors, make_data_dir
 from producer.campaign import campaign_name, check_name
 from producer.client import Producer
 from producer.export import ExportSummary, export
@@ -82,11 +83,13 @@ def make_plan(
 ) -> Plan:
     """
     Raises:
-        UsageError: the folder for the pictures, or the campaign's name.
+        UsageError: the data folder, the folder for the pictures, or the campaign's name.
         ManifestError: the manifest, or any of its rows and pictures.
     """
     name = campaign_name(manifest) if campaign is None else check_name(campaign)
     own = sandbox_settings(settings, choice) if choice else settings
+    make_data_dir(settings.data_dir)
+    make_data_dir(own.data_dir)
     images = ImageStore(own.data_dir / "images", max_bytes=own.max_image_bytes, max_pixels=own.max_image_pixels)
     rows: list[Row] = []
 
@@ -96,7 +99,8 @@ def make_plan(
                 rows.append(row)
             yield row
 
-    prepared = all_or_none(manifest, prepare(remembered(), images))
+    with data_dir_errors(own.data_dir):
+        prepared = all_or_none(manifest, prepare(remembered(), images))
     _check_writable(out)
     return Plan(settings, choice, name, out, rows, prepared)
 

@@ -93,7 +93,7 @@ def _listen(options: SandboxOptions) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((options.host, options.port))
         listening.listen(BACKLOG)
-    except (OSError, OverflowError):
+    except OSError:
         listening.close()
         raise
     return listening

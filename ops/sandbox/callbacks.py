@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import json
 import queue
+import select
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
-
-import httpx
+from urllib.parse import urlsplit, urlunsplit
 
 from ops.sandbox.faults import Chance, Faults
 
@@ -34,7 +35,6 @@ class Callbacks:
         self._chance = chance
         self._queue: queue.SimpleQueue[_Delivery | None] = queue.SimpleQueue()
         self._counts: Counter[str] = Counter()
-        self._client = httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False)
         self._timers: set[asyncio.TimerHandle] = set()
         # Daemons: a receiver that never answers must not keep the process alive.
         for number in range(THREADS):
@@ -90,18 +90,58 @@ class Callbacks:
         self._timers.add(timer)
 
     def _work(self) -> None:
+        post = _Post()
         while (delivery := self._queue.get()) is not None:
-            self._counts[self._deliver(delivery)] += 1
+            self._counts[post.deliver(delivery)] += 1
             delivery.done()
 
-    def _deliver(self, delivery: _Delivery) -> str:
+
+class _Post:
+    """One thread's connections, kept while the receivers keep them."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], HTTPConnection] = {}
+
+    def deliver(self, delivery: _Delivery) -> str:
+        """Send it once; say how that went: delivered, refused or failed."""
         try:
-            answer = self._client.post(
-                delivery.hook, content=delivery.body, headers={"Content-Type": "application/json"}
-            )
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+            target = urlsplit(delivery.hook)
+        except ValueError:
             return "failed"
-        return "delivered" if answer.is_success else "refused"
+        if target.scheme not in ("http", "https") or not target.netloc:
+            return "failed"
+        place = (target.scheme, target.netloc)
+        try:
+            connection = self._connection(place)
+            path = urlunsplit(("", "", target.path or "/", target.query, ""))
+            connection.request("POST", path, delivery.body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, HTTPException, ValueError):
+            self._drop(place)
+            return "failed"
+        return "delivered" if 200 <= answer.status < 300 else "refused"
+
+    def _connection(self, place: tuple[str, str]) -> HTTPConnection:
+        if (kept := self._kept.get(place)) is not None and not _was_closed(kept):
+            return kept
+        self._drop(place)
+        kind = HTTPSConnection if place[0] == "https" else HTTPConnection
+        self._kept[place] = kind(place[1], timeout=TIMEOUT_SECONDS)
+        return self._kept[place]
+
+    def _drop(self, place: tuple[str, str]) -> None:
+        if (kept := self._kept.pop(place, None)) is not None:
+            kept.close()
+
+
+def _was_closed(connection: HTTPConnection) -> bool:
+    """Whether the other side has left: between two answers, only an end can be read."""
+    if connection.sock is None:
+        return True
+    watch = select.poll()
+    watch.register(connection.sock, select.POLLIN)
+    return bool(watch.poll(0))
 
 
 def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

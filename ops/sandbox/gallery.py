@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 
 from ops.sandbox import pictures
@@ -46,7 +45,7 @@ class Gallery:
         """Make `name` a picture that can be fetched. It is drawn when somebody first asks for it."""
         if name not in self._specs:
             self._specs[name] = spec
-            self._journal.append({"name": name, "spec": asdict(spec)})
+            self._journal.append({"name": name, "spec": spec.as_json()})
 
     def link(self, name: str) -> str:
         """The picture's path with the query that it needs."""

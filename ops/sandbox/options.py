@@ -36,6 +36,8 @@ class SandboxOptions:
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError("--port must be from 0 to 65535")
         low, high = self.task_seconds
         if self.speed <= 0 or not 0 <= low <= high:
             raise ValueError("--speed must be above 0, and --task-seconds must be MIN MAX with 0 <= MIN <= MAX")

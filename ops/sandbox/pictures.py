@@ -6,7 +6,8 @@ import hashlib
 import io
 import json
 import struct
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from PIL import Image, ImageOps
@@ -15,6 +16,11 @@ from PIL.PngImagePlugin import PngInfo
 INPUTS_KEY = "blendq-sandbox-inputs"
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 GRID_SIZES = {"PORTRAIT": (336, 504), "SQUARE": (512, 512), "LANDSCAPE": (504, 336)}
+
+
+@lru_cache(maxsize=4096)  # asked for each time that a task is shown
+def _digest(spec: PictureSpec) -> str:
+    return hashlib.sha256(json.dumps(spec.as_json(), sort_keys=True).encode()).hexdigest()
 
 
 class BadPicture(ValueError):
@@ -34,7 +40,10 @@ class PictureSpec:
     quadrant: int = 0
 
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return _digest(self)
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(vars(self))
 
     def variant(self, quadrant: int) -> PictureSpec:
         return replace(self, quadrant=quadrant)

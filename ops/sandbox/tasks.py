@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,10 @@ class Task:
     def is_final(self) -> bool:
         return self.status in FINAL
 
+    def as_json(self) -> dict[str, Any]:
+        """Shallow on purpose: it is written at every change, and `asdict` would cost more than all the rest."""
+        return vars(self) | {"picture": self.picture.as_json()}
+
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Task:
         picture = fields.pop("picture")
@@ -79,7 +83,7 @@ class TaskMemory:
         if not forget:
             for entry in self._journal.entries():
                 self._remember(Task.from_json(entry))
-        self._journal.rewrite(asdict(task) for task in self._tasks.values())
+        self._journal.rewrite(task.as_json() for task in self._tasks.values())
 
     def __iter__(self) -> Iterator[Task]:
         """In the order of acceptance."""
@@ -105,7 +109,7 @@ class TaskMemory:
 
     def save(self, task: Task) -> None:
         self._remember(task)
-        self._journal.append(asdict(task))
+        self._journal.append(task.as_json())
 
     def forget(self) -> None:
         self._tasks.clear()

@@ -132,6 +132,11 @@ def test_what_spreadsheets_write(folder: Path, name: str, text: str) -> None:
     assert only_request(folder, text, name) == BlendRequest(images=("/a", "/b"), custom_id="x,y")
 
 
+def test_line_ends_within_a_cell_are_kept(folder: Path) -> None:
+    request = only_request(folder, 'image1,image2,state\r\n/a,/b,"two\r\nlines"\r\n')
+    assert request.state == "two\r\nlines"
+
+
 def test_lines_are_counted_as_an_editor_does(folder: Path) -> None:
     text = 'image1,image2,state\n/a,/b,"two\nlines"\n\n,,\n/a,/b,\n/a,,\n'
     path = written(folder, text)

@@ -214,6 +214,7 @@ class TestOptions:
         "arguments",
         [
             ["--speed", "0"],
+            ["--port", "99999"],
             ["--task-seconds", "5", "1"],
             ["--core-size", "0"],
             ["--drop-callbacks", "2"],
@@ -234,4 +235,4 @@ class TestOptions:
 
 def test_a_task_survives_json() -> None:
     task = a_task(3)
-    assert asdict(Task.from_json(json.loads(json.dumps(asdict(task))))) == asdict(task)
+    assert asdict(Task.from_json(json.loads(json.dumps(task.as_json())))) == asdict(task)

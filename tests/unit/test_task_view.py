@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.job import TaskStatus
 from worker.proxy import lookups
 from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, NotCancelled, Unknown
 from worker.proxy.reply import RawAnswer
-from worker.proxy.task import FailureClass, TaskStatus, TaskView, classify_failure, parse_task
+from worker.proxy.task import FailureClass, TaskView, classify_failure, parse_task
 
 
 def task(**fields: object) -> TaskView:

@@ -18,8 +18,9 @@ import pybase64
 from jobs.errors import PictureMissing
 from jobs.request import BlendRequest
 
-# A multiple of 3, so that no chunk but a picture's last one is padded; and 256 KiB on the wire.
-CHUNK_BYTES = 192 << 10
+# A multiple of 3, so that no chunk but a picture's last one is padded; and 64 KiB on the wire, one write: `progress`
+# is called between any two writes, so that a slow upload can show that it lives.
+CHUNK_BYTES = 48 << 10
 
 _MEDIA_TYPE = re.compile(r"image/[A-Za-z0-9.+-]{1,64}")
 _OPENING = b'{"base64Array":['

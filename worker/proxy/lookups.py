@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from jobs.job import TaskStatus
 from worker.proxy.reply import RawAnswer, read_reply, retry_after_seconds
-from worker.proxy.task import TaskStatus, TaskView, parse_task
+from worker.proxy.task import TaskView, parse_task
 from worker.proxy.wire import parse_json
 
 TASK_NOT_FOUND = "task_no_found"  # the gateways' own spelling

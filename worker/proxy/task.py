@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
+from jobs.job import TaskStatus
 from worker.proxy.wire import clean, task_id, whole_number
 
 MAX_URL_CHARACTERS = 4096
@@ -22,19 +23,6 @@ _PERCENT = re.compile(r"\s*([0-9]{1,3})(?:\.[0-9]+)?\s*%?\s*")
 # Times outside are no times of a task: seconds taken for milliseconds, -1, the year 9999.
 _FIRST_MS, _LAST_MS = 1_420_070_400_000, 4_102_444_800_000  # 2015 to 2100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class TaskStatus(StrEnum):
-    """The API's statuses. NOT_START → SUBMITTED → IN_PROGRESS → SUCCESS or FAILURE; MODAL waits for a form."""
-
-    NOT_START = "NOT_START"
-    SUBMITTED = "SUBMITTED"
-    IN_PROGRESS = "IN_PROGRESS"
-    SUCCESS = "SUCCESS"
-    FAILURE = "FAILURE"
-    MODAL = "MODAL"
-    CANCEL = "CANCEL"
-    UNKNOWN = "UNKNOWN"
 
 
 class FailureClass(StrEnum):

@@ -1,0 +1,268 @@
+"""`blendq submit`, `blendq job …`, `blendq campaign …`: single jobs, and campaigns in numbers."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from jobs.errors import UsageError
+from jobs.job import Job, Status
+from jobs.request import BlendRequest, BotType, Dimensions, Mode
+from jobs.store import Applied
+from ops.cli.job_view import campaign_json, campaign_lines, campaign_table, job_lines
+from ops.cli.output import note, print_json
+from ops.cli.place import Place, place_options
+from producer.campaign import summaries, summary
+from producer.client import DEFAULT_CAMPAIGN, Finished, Producer
+from producer.report import next_step, result, rfc3339, whole_record
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NO_PICTURE = 3
+FAILURES_SHOWN = 5
+
+
+# submit ------------------------------------------------------------------------------------------------------------
+
+
+def _request_options(command: F) -> F:
+    """One option for each field of a request."""
+    options = [
+        click.option("--dimensions", type=_choice(Dimensions), help="The shape (default SQUARE)."),
+        click.option("--bot-type", type=_choice(BotType), help="The bot (default MID_JOURNEY)."),
+        click.option("--mode", "modes", type=_choice(Mode), multiple=True, help="Only accounts in these modes."),
+        click.option("--instance-id", metavar="ID", help="Only the account of this id."),
+        click.option("--remix/--no-remix", default=None, help="Only accounts with this remix setting."),
+        click.option("--remix-auto-considered/--no-remix-auto-considered", default=None,
+                     help="Whether an account that submits remix by itself counts as one without."),
+        click.option("--state", metavar="TEXT", help="Your own text; the API hands it back where it fits."),
+        click.option("--custom-id", metavar="NAME", help="Your own name for the job."),
+        click.option("--priority", type=click.IntRange(0, 9), default=0, show_default=True, help="9 goes first."),
+        click.option("--metadata", metavar="JSON", help="A JSON object of yours, kept with the job."),
+        click.option("--notify-hook", metavar="URL", help="Your own webhook address for this job."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _choice(kind: type[Dimensions] | type[BotType] | type[Mode]) -> click.Choice[str]:
+    return click.Choice([one.value for one in kind], case_sensitive=False)
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+@_request_options
+@click.option("--campaign", default=DEFAULT_CAMPAIGN, show_default=True, metavar="NAME", help="Where it belongs.")
+@click.option("--idempotency-key", metavar="KEY", help="The same key is the same job, however often it is submitted.")
+@click.option("--wait", is_flag=True, help="Wait for the picture, and print its file's name.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Wait at most so long.")
+@place_options
+def submit(
+    images: tuple[str, ...],
+    campaign: str,
+    idempotency_key: str | None,
+    wait: bool,
+    timeout: float | None,
+    sandbox: str | None,
+    data_dir: Path | None,
+    as_json: bool,
+    **fields: Any,
+) -> int:
+    """Enqueue one blend of 2 to 5 pictures, and print its id.
+
+    The same pictures with the same options are the same job: submitted twice, it is paid once. A worker has to run:
+    `blendq up` in another terminal.
+
+    \b
+    blendq submit a.png b.jpg --dimensions PORTRAIT
+    blendq submit a.png b.jpg --wait --timeout 600
+    """
+    place = Place(data_dir, sandbox)
+    if timeout is not None and not wait:
+        raise UsageError("--timeout is for --wait; add it, or leave --timeout out")
+    request = _request(images, fields)
+    if wait and not place.worked_on:
+        raise UsageError(
+            f"nothing works on {place.settings.data_dir}, so there is nothing to wait for; "
+            f"start `blendq up{place.options}` in another terminal first"
+        )
+    with place.producer() as producer:
+        job = producer.enqueue(request, campaign=campaign, idempotency_key=idempotency_key)
+        if not wait:
+            _tell_enqueued(job, place, as_json)
+            return 0
+        note(f"waiting for {job.id}; it goes on without this command too")
+        return _tell_finished(producer.wait(job, timeout), request, as_json)
+
+
+def _request(images: tuple[str, ...], fields: dict[str, Any]) -> BlendRequest:
+    given = {name: value for name, value in fields.items() if value not in (None, ())}
+    if "metadata" in given:
+        try:
+            given["metadata"] = json.loads(given["metadata"])
+        except ValueError as error:
+            raise UsageError(f"--metadata is not JSON ({error}); it must look like '{{\"a\": 1}}'") from error
+    return BlendRequest.parse({"images": images, **given})
+
+
+def _tell_enqueued(job: Job, place: Place, as_json: bool) -> None:
+    if as_json:
+        about = {"custom_id": job.request.custom_id, "campaign": job.campaign, "created_at": rfc3339(job.created_at)}
+        print_json({"id": job.id, "status": job.status, **about})
+    else:
+        click.echo(job.id)
+    note(f"{job.status}; look at it with: blendq job show {job.id}{place.options}")
+    if not job.status.final and not place.worked_on:
+        note(f"nothing works on it yet: start `blendq up{place.options}`")
+
+
+def _tell_finished(finished: Finished, request: BlendRequest, as_json: bool) -> int:
+    job = finished.job
+    picture = str(finished.picture) if finished.picture else None
+    if as_json:
+        print_json(result(job, request, picture))
+    elif picture:
+        click.echo(picture)
+    if job.status is Status.SUCCEEDED:
+        return 0
+    note(f"{job.id} {job.status}: {job.reason.message if job.reason else 'as ordered'}; {next_step(job)}")
+    return NO_PICTURE
+
+
+# job ---------------------------------------------------------------------------------------------------------------
+
+
+@click.group()
+def job() -> None:
+    """Look at one job, cancel it, or try it again."""
+
+
+@job.command("show")
+@click.argument("job_id", metavar="ID")
+@place_options
+def show_job(job_id: str, sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
+    """Show a job: its record, its attempts, and everything it has been through."""
+    with Place(data_dir, sandbox).known_jobs() as producer:
+        found = producer.get(job_id)
+        history = producer.store.history(job_id)
+        stored = producer.images.find(found.picture.digest) if found.picture else None
+    path = stored.path if stored else None
+    if as_json:
+        print_json({**whole_record(found, history), "picture_path": str(path) if path else None})
+        return 0
+    for line in job_lines(found, history, path):
+        click.echo(line)
+    return 0
+
+
+@job.command("cancel")
+@click.argument("job_id", metavar="ID")
+@place_options
+def cancel_job(job_id: str, sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
+    """Give a job up. One that the API has already is cancelled there, if the API can."""
+    with Place(data_dir, sandbox).known_jobs() as producer:
+        applied = producer.cancel(job_id)
+    if not applied.changed:
+        words = f"it is {applied.after.status}: there is nothing to cancel"
+    elif applied.after.status is Status.CANCELLED:
+        words = "cancelled before it was sent: nothing was paid"
+    else:
+        words = f"it is {applied.after.status} at the API, which is asked to cancel it; it may still be paid for"
+    return _tell_applied(applied, words, as_json)
+
+
+@job.command("retry")
+@click.argument("job_id", metavar="ID")
+@place_options
+def retry_job(job_id: str, sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
+    """Try a failed, cancelled or parked job again. A parked one may have been paid for: this may pay again."""
+    place = Place(data_dir, sandbox)
+    with place.known_jobs() as producer:
+        applied = producer.retry(job_id)
+    if not applied.changed:
+        words = f"it is {applied.after.status}: there is nothing to try again"
+    elif applied.after.status is Status.COLLECTING:
+        words = "its picture is fetched again; nothing is paid"
+    elif applied.before.status is Status.PARKED:
+        words = "it is submitted again; it was parked because it may have been paid for, so this may pay again"
+    else:
+        words = "it is submitted again"
+    code = _tell_applied(applied, words, as_json)
+    if applied.changed and not place.worked_on:
+        note(f"nothing works on it yet: start `blendq up{place.options}`")
+    return code
+
+
+def _tell_applied(applied: Applied, words: str, as_json: bool) -> int:
+    job = applied.after
+    if as_json:
+        facts = {"changed": applied.changed, "before": applied.before.status, "cancel_requested": job.cancel_requested}
+        print_json({"id": job.id, "status": job.status, **facts, "message": words})
+    else:
+        click.echo(f"{job.id}: {words}")
+    return 0
+
+
+# campaign ----------------------------------------------------------------------------------------------------------
+
+
+@click.group()
+def campaign() -> None:
+    """Look at campaigns, the jobs of one manifest."""
+
+
+@campaign.command("list")
+@place_options
+def list_campaigns(sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
+    """List all campaigns with their counts, the oldest first."""
+    place = Place(data_dir, sandbox)
+    found = []
+    if not place.empty:
+        with place.producer() as producer:
+            found = summaries(producer.store)
+    if as_json:
+        print_json([campaign_json(one) for one in found])
+        return 0
+    for line in campaign_table(found):
+        click.echo(line)
+    if not found:
+        note(f"there are no campaigns in {place.settings.data_dir} yet")
+    return 0
+
+
+@campaign.command("show")
+@click.argument("name")
+@place_options
+def show_campaign(name: str, sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
+    """Show a campaign: its counts, and the newest jobs that failed or are parked."""
+    with Place(data_dir, sandbox).known_jobs() as producer:
+        found = summary(producer.store, name)
+        failures = _newest_failures(producer, name) if _failures(found.counts) else []
+    if as_json:
+        print_json({**campaign_json(found), "newest_failures": [result(one, one.request, None) for one in failures]})
+        return 0
+    for line in campaign_lines(found, failures):
+        click.echo(line)
+    return 0
+
+
+def _failures(counts: Any) -> int:
+    return int(counts.get(Status.FAILED, 0) + counts.get(Status.PARKED, 0))
+
+
+def _newest_failures(producer: Producer, name: str) -> list[Job]:
+    failed = (
+        job
+        for job in producer.store.campaign_jobs(name)
+        if job.status in (Status.FAILED, Status.PARKED) and job.finished_at
+    )
+    return heapq.nlargest(FAILURES_SHOWN, failed, key=lambda job: (job.finished_at, job.order))
+
+
+COMMANDS: list[click.Command] = [submit, job, campaign]

@@ -1,0 +1,332 @@
+"""The steps of a job's work against the simulated API, with no callback at all (I7); the ledger is the judge (I2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import events
+from jobs.job import Job, Status, TaskStatus
+from jobs.keys import Keys
+from jobs.settings import OnQueued
+from ops.sandbox.process import SandboxProcess
+from tests.integration.workbench import Workbench, open_workbench, wait_for
+from worker import reconcile
+from worker import submit as submit_room
+from worker.collect import collect
+from worker.dispatch import dispatch
+from worker.submit import submit
+
+Open = Callable[..., Workbench]
+QUICK_TASKS = ("--speed", "100", "--task-seconds", "5", "10")
+SLOW_TASKS = ("--speed", "100", "--task-seconds", "1000", "1000")
+ENDLESS_TASKS = ("--task-seconds", "5000", "5000")
+
+
+@pytest.fixture
+def open_bench(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Open]:
+    """Starts a sandbox with the given personality and flags, and a worker's context for it."""
+    boxes: list[SandboxProcess] = []
+    benches: list[Workbench] = []
+
+    def run(personality: str = "plus", *flags: str, **settings: Any) -> Workbench:
+        box = SandboxProcess(tmp_path, "--personality", personality, *(flags or QUICK_TASKS)).start()
+        boxes.append(box)
+        bench = open_workbench(redis_url, keys, tmp_path / "blendq", box.url, **settings)
+        benches.append(bench)
+        return bench
+
+    yield run
+    for bench in benches:
+        bench.sandbox.close()
+        bench.context.close()
+    for box in boxes:
+        box.kill()
+
+
+def paid_tokens(bench: Workbench) -> list[str]:
+    return [entry["token"] for entry in bench.accepted()]
+
+
+def reason(job: Job) -> str | None:
+    return job.reason.kind if job.reason else None
+
+
+@pytest.mark.parametrize("personality", ["open-source", "plus", "community", "gateway"])
+def test_a_job_comes_to_its_picture_by_asking_alone(open_bench: Open, personality: str) -> None:
+    bench = open_bench(personality)
+    bench.add(state="mine", dimensions="LANDSCAPE", bot_type="NIJI_JOURNEY", modes=("FAST",))
+    job = bench.work_until(Status.SUCCEEDED, Status.FAILED)
+    assert job.picture is not None, bench.history()
+    assert (job.picture.width / job.picture.height, job.picture.media_type) == (1.5, "image/png")
+    assert bench.context.images.find(job.picture.digest) is not None
+    assert paid_tokens(bench) == ["job_1/1"]
+
+
+def test_jobs_that_get_a_22_are_paid_once_each(open_bench: Open) -> None:
+    bench = open_bench("open-source", *QUICK_TASKS, "--core-size", "1", slots=4)
+    for number in range(4):
+        bench.add(f"job_{number}")
+    for number in range(4):
+        bench.work_until(Status.SUCCEEDED, job_id=f"job_{number}")
+    assert sorted(paid_tokens(bench)) == [f"job_{number}/1" for number in range(4)]
+    assert bench.store.counts()["queued_answers"] >= 1
+    assert bench.store.counts().get("resubmissions", 0) == 0
+
+
+@pytest.mark.parametrize("mode", [OnQueued.CONFIRM, OnQueued.RESUBMIT])
+def test_a_22_that_took_nothing_is_resubmitted_until_accepted(open_bench: Open, mode: OnQueued) -> None:
+    bench = open_bench("again", *QUICK_TASKS, "--again-times", "4", on_queued=mode)
+    bench.add()
+    job = bench.work_until(Status.SUCCEEDED, Status.FAILED, Status.PARKED)
+    assert (job.status, job.resubmissions, job.queued_answers) == (Status.SUCCEEDED, 4, 4), bench.history()
+    assert len(bench.accepted()) == 1
+    assert sum("again in" in line or "looks again in" in line for line in bench.history()) == 4
+
+
+def test_a_22_is_never_resubmitted_in_wait_mode(open_bench: Open) -> None:
+    bench = open_bench(
+        "again", on_queued="wait", missing_absences=2, missing_after_seconds=0.1, unsure_limit_seconds=0.2
+    )
+    bench.add()
+    job = bench.work_until(Status.PARKED)
+    assert (job.claims, job.commits, bench.accepted()) == (1, 1, [])
+
+
+def test_in_resubmit_mode_the_earlier_task_is_cancelled_there(open_bench: Open) -> None:
+    bench = open_bench("plus", *ENDLESS_TASKS, "--core-size", "1", slots=2, on_queued="resubmit")
+    bench.add("runs")
+    bench.work_until(Status.RUNNING, Status.ACCEPTED, job_id="runs")
+    bench.add()
+
+    def resubmitted() -> bool:
+        bench.work_until(Status.QUEUED)
+        return bench.store.get("job_1").claims >= 3
+
+    wait_for(resubmitted, lambda: str(bench.history()))
+    queued = [task["state"] for task in bench.sandbox.get("/mj/task/queue").json()]
+    assert len(queued) <= 1, "never two of one job wait there at once"
+    assert any("cancel" in line for line in bench.history())
+
+
+def test_patience_ends_in_a_cancelled_task_and_another_attempt(open_bench: Open) -> None:
+    bench = open_bench("plus", *ENDLESS_TASKS, "--core-size", "1", slots=2, queued_patience_seconds=0.3)
+    bench.add("runs")
+    bench.work_until(Status.RUNNING, Status.ACCEPTED, job_id="runs")
+    bench.add()
+    bench.work_until(Status.QUEUED)
+    wait_for(lambda: bench.work_until(Status.QUEUED).claims >= 2, lambda: str(bench.history()))
+    assert any("patience_end" in line for line in bench.history())
+
+
+def test_an_impatient_user_of_a_server_without_cancel_pays_once(open_bench: Open) -> None:
+    bench = open_bench("open-source", *ENDLESS_TASKS, "--core-size", "1", slots=2, queued_patience_seconds=0.1)
+    bench.add("runs")
+    bench.work_until(Status.RUNNING, Status.ACCEPTED, job_id="runs")
+    bench.add()
+    bench.work_until(Status.QUEUED)
+    wait_for(lambda: bool(bench.sweep() and "patience_end" in str(bench.history())), lambda: str(bench.history()))
+    for _ in range(3):
+        bench.sweep()
+    assert (bench.store.get("job_1").status, len(bench.accepted())) == (Status.QUEUED, 2)
+
+
+def test_a_lost_answer_is_found_by_its_state(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.faults(lose_answer=1)
+    bench.add()
+    assert bench.submit().status is Status.UNSURE
+    bench.faults(lose_answer=0)
+    assert bench.work_until(Status.SUCCEEDED, Status.PARKED).status is Status.SUCCEEDED
+    assert paid_tokens(bench) == ["job_1/1"]
+
+
+def test_a_lost_answer_that_nobody_can_find_is_parked_not_paid_again(open_bench: Open) -> None:
+    bench = open_bench("gateway", unsure_limit_seconds=0.3)
+    bench.faults(lose_answer=1)
+    bench.add()
+    job = bench.work_until(Status.PARKED, Status.SUCCEEDED)
+    assert (job.status, reason(job), len(bench.accepted())) == (Status.PARKED, "unsure", 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("refuse_key", "key"), ("quota", "quota")], ids=["wrong key", "out of quota"]
+)
+def test_what_only_a_person_can_mend_pauses_submitting(open_bench: Open, fault: str, kind: str) -> None:
+    bench = open_bench("gateway")
+    bench.faults(**{fault: True})
+    bench.add()
+    assert bench.submit().status is Status.WAITING
+    pause = bench.store.paused()
+    assert pause is not None
+    assert pause.kind == kind
+    bench.add("job_2")
+    assert bench.submit("job_2").claims == 0, "nobody else is sent into the same refusal"
+    bench.faults(**{fault: False})
+    bench.store.resume()
+    assert bench.work_until(Status.SUCCEEDED).status is Status.SUCCEEDED
+    assert bench.work_until(Status.SUCCEEDED, job_id="job_2").claims == 1
+    assert len(bench.accepted()) == 2
+
+
+@pytest.mark.parametrize("fault", ["no_account", "queue_full", "rate_limit"])
+def test_no_room_backs_off_and_tries_again(open_bench: Open, fault: str) -> None:
+    bench = open_bench("plus")
+    bench.faults(**{fault: True})
+    bench.add()
+    job = bench.submit()
+    assert (job.status, job.backoffs, bench.store.slots_held()) == (Status.WAITING, 1, 0)
+    bench.faults(**{fault: False})
+    assert bench.work_until(Status.SUCCEEDED).submissions == 1
+    assert len(bench.accepted()) == 1
+
+
+def test_banned_content_fails_with_the_word(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.faults(banned=True)
+    bench.add()
+    job = bench.submit()
+    assert (job.status, reason(job)) == (Status.FAILED, "moderated")
+
+
+@pytest.mark.parametrize("fault", [{"fail_5xx": 1}, {"html_answers": True}, {"internal_error": True}])
+def test_an_answer_that_proves_nothing_is_unsure(open_bench: Open, fault: dict[str, Any]) -> None:
+    bench = open_bench("plus")
+    bench.faults(**fault)
+    bench.add()
+    assert bench.submit().status is Status.UNSURE
+
+
+def test_an_api_that_is_down_costs_nothing_but_a_backoff(open_bench: Open) -> None:
+    bench = open_bench("plus", api_url="http://127.0.0.1:9")
+    bench.add()
+    job = bench.submit()
+    assert (job.status, job.commits, job.backoffs) == (Status.WAITING, 0, 1)
+    assert "not_sent" in bench.history()[-1]
+
+
+def test_a_failure_there_is_a_failure_with_the_apis_words(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.faults(fail_tasks=1)
+    bench.add()
+    job = bench.work_until(Status.FAILED, Status.SUCCEEDED)
+    assert job.status is Status.FAILED
+    assert job.reason is not None
+    assert job.reason.message
+
+
+def test_a_wake_up_that_comes_twice_or_late_submits_nothing(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    bench.submit()
+    for _ in range(3):
+        submit(bench.context, "job_1")
+    assert len(bench.accepted()) == 1
+
+
+def test_a_lost_wake_up_is_sent_again(open_bench: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.lifecycle.submitting.RELEASE_LEASE_SECONDS", 0.05)
+    bench = open_bench("plus")
+    bench.add()
+    reconcile.sweep(bench.context)
+    bench.work_until(Status.SUCCEEDED)
+    bench.add("job_2")
+    submit_room.submit(bench.context, "job_2")  # not released yet: nothing to claim
+    assert bench.store.get("job_2").status is Status.WAITING
+    dispatch(bench.context)
+    bench.wakeups.submits.clear()  # the broker was flushed
+    bench.work_until(Status.SUCCEEDED, job_id="job_2")
+    assert any("nobody claimed it" in line for line in bench.history("job_2"))
+    assert len(bench.accepted()) == 2
+
+
+def test_a_worker_that_lost_its_lease_does_not_send_the_last_byte(open_bench: Open) -> None:
+    """I3, on the wire: the job was taken over while the upload was under way."""
+    bench = open_bench("plus")
+    bench.add()
+    bench.store.apply("job_1", events.Release())
+    stale = bench.store.apply("job_1", events.Claim("slow")).after
+    taken_over: list[events.Event] = [events.Cancel(), events.Retry(), events.Release(), events.Claim("quick")]
+    for event in taken_over:
+        bench.store.apply("job_1", event)
+    assert submit_room._upload(bench.context, stale) is None
+    assert bench.accepted() == []
+    wait_for(
+        lambda: bench.sandbox.get("/sandbox/ledger").json()["incomplete_bodies"] == 1,
+        lambda: "the sandbox saw no incomplete body",
+    )
+
+
+def test_a_picture_that_is_gone_fails_its_job_in_plain_words(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    job = bench.add()
+    stored = bench.context.images.find(job.request.images[0])
+    assert stored is not None
+    stored.path.unlink()
+    failed = bench.submit()
+    assert failed.reason is not None
+    assert (failed.status, failed.reason.kind) == (Status.FAILED, "invalid")
+    assert "enqueue the job again" in failed.reason.message
+
+
+@pytest.mark.parametrize("expire", ["once", True])
+def test_an_expired_link_is_renewed(open_bench: Open, expire: str | bool) -> None:
+    bench = open_bench("plus")
+    bench.faults(expire_links=expire)
+    bench.add()
+    assert bench.work_until(Status.SUCCEEDED, Status.PARKED).status is Status.SUCCEEDED
+
+
+def test_a_lost_collect_wake_up_is_sent_again(open_bench: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.lifecycle.at_the_api.COLLECT_LEASE_SECONDS", 0.05)
+    bench = open_bench("plus")
+    bench.add()
+    bench.submit()
+    wait_for(lambda: bench.sweep().status is Status.COLLECTING, lambda: str(bench.history()))
+    bench.wakeups.collects.clear()
+    wait_for(lambda: bool(bench.sweep() and bench.wakeups.collects), lambda: "no wake-up came")
+    collect(bench.context, "job_1")
+    collect(bench.context, "job_1")  # again: harmless
+    assert bench.store.get("job_1").status is Status.SUCCEEDED
+    assert sum("collected" in line for line in bench.history()) == 1
+
+
+def test_a_task_that_the_api_forgot_before_it_started_is_submitted_again(open_bench: Open) -> None:
+    bench = open_bench("plus", *SLOW_TASKS, "--core-size", "1", slots=2, missing_absences=2, missing_after_seconds=0.1)
+    bench.add("runs")
+    bench.work_until(Status.RUNNING, job_id="runs")
+    bench.add()
+    bench.work_until(Status.QUEUED)
+    wait_for(lambda: any(a.seen for a in bench.sweep().attempts), lambda: "the task was never seen waiting there")
+    bench.sandbox.post("/sandbox/forget").raise_for_status()
+    wait_for(lambda: bench.work_until(*set(Status) - {Status.WAITING}).claims == 2, lambda: str(bench.history()))
+    parked = bench.work_until(Status.PARKED, job_id="runs")
+    assert reason(parked) == "lost_there", "what had started may have been paid for"
+
+
+def test_cancelling_a_task_at_the_api(open_bench: Open) -> None:
+    bench = open_bench("plus", *ENDLESS_TASKS)
+    bench.add()
+    bench.work_until(Status.RUNNING, Status.ACCEPTED)
+    bench.store.apply("job_1", events.Cancel())
+    job = bench.work_until(Status.CANCELLED)
+    assert job.attempt is not None
+    assert job.attempt.seen is TaskStatus.CANCEL
+
+
+def test_a_late_success_rescues_a_failed_job(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.faults(fail_tasks=1)
+    bench.add()
+    failed = bench.work_until(Status.FAILED)
+    assert failed.attempt is not None
+    assert failed.attempt.task_id is not None
+    late = events.TaskSeen(
+        1, failed.attempt.task_id, TaskStatus.SUCCESS, 100, "http://127.0.0.1:9/x.png", source="callback"
+    )
+    assert bench.store.apply("job_1", late).after.status is Status.COLLECTING
+    collect(bench.context, "job_1")
+    assert bench.store.get("job_1").collect_failures == 1

@@ -1,0 +1,152 @@
+"""A worker without its processes: every step of the work, called by hand, against a real server and a real sandbox."""
+
+from __future__ import annotations
+
+import io
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from jobs.images import ImageStore
+from jobs.job import Job, Status
+from jobs.keys import Keys
+from jobs.policy import Policy
+from jobs.queue import Wakeups, make_app
+from jobs.request import BlendRequest
+from jobs.settings import Settings
+from jobs.store import JobStore, connect
+from worker.collect import collect
+from worker.context import Context, open_images
+from worker.dispatch import dispatch
+from worker.download import Downloads
+from worker.hooks import Hooks
+from worker.proxy.client import ProxyClient
+from worker.reconcile import sweep
+from worker.submit import submit
+
+DEADLINE_SECONDS = 30.0
+QUICK = {
+    "poll_min_seconds": 0.05,
+    "poll_max_seconds": 0.2,
+    "backoff_base_seconds": 0.05,
+    "backoff_cap_seconds": 0.2,
+    "connect_timeout_seconds": 2.0,
+    "answer_timeout_seconds": 3.0,
+}
+
+
+class Written(Wakeups):
+    """Wake-ups kept in a list instead of being sent; a test decides which of them arrive."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(make_app(settings))
+        self.submits: list[str] = []
+        self.collects: list[str] = []
+        self.dispatches = 0
+
+    def submit(self, job_id: str) -> None:
+        self.submits.append(job_id)
+
+    def collect(self, job_id: str) -> None:
+        self.collects.append(job_id)
+
+    def dispatch(self) -> None:
+        self.dispatches += 1
+
+
+@dataclass
+class Workbench:
+    """One worker's context, and the sandbox that it talks to."""
+
+    context: Context
+    sandbox: httpx.Client
+    wakeups: Written = field(init=False)
+
+    def __post_init__(self) -> None:
+        assert isinstance(self.context.wakeups, Written)
+        self.wakeups = self.context.wakeups
+
+    @property
+    def store(self) -> JobStore:
+        return self.context.store
+
+    def add(self, job_id: str = "job_1", *, pictures: int = 2, **options: Any) -> Job:
+        """Enqueue a job with pictures of its own."""
+        digests = tuple(_picture(self.context.images, f"{job_id}-{number}") for number in range(pictures))
+        now = self.store.now()
+        request = BlendRequest(images=digests, **options)
+        job = Job(id=job_id, request=request, created_at=now, due_at=now, order=self.store.next_orders(1))
+        self.store.create([job])
+        return job
+
+    def submit(self, job_id: str = "job_1") -> Job:
+        """Dispatch, then submit this one job."""
+        dispatch(self.context)
+        submit(self.context, job_id)
+        return self.store.get(job_id)
+
+    def sweep(self, job_id: str = "job_1") -> Job:
+        sweep(self.context)
+        return self.store.get(job_id)
+
+    def work_until(self, *statuses: Status, job_id: str = "job_1") -> Job:
+        """Do what beat and the wake-ups would do, until the job is in one of the statuses."""
+
+        def turn() -> bool:
+            dispatch(self.context)
+            sweep(self.context)
+            while self.wakeups.submits:
+                submit(self.context, self.wakeups.submits.pop())
+            while self.wakeups.collects:
+                collect(self.context, self.wakeups.collects.pop())
+            return self.store.get(job_id).status in statuses
+
+        wait_for(turn, lambda: f"{job_id} is {self.store.get(job_id).status}: {self.history(job_id)}")
+        return self.store.get(job_id)
+
+    def history(self, job_id: str = "job_1") -> list[str]:
+        return [f"{entry.event} {entry.after}: {entry.detail}" for entry in self.store.history(job_id)]
+
+    def faults(self, **changes: Any) -> None:
+        self.sandbox.post("/sandbox/faults", json=changes).raise_for_status()
+
+    def accepted(self) -> list[dict[str, Any]]:
+        """What the sandbox says it was paid for."""
+        entries: list[dict[str, Any]] = self.sandbox.get("/sandbox/ledger").json()["accepted"]
+        return entries
+
+
+def wait_for(condition: Callable[[], bool], told: Callable[[], str], seconds: float = DEADLINE_SECONDS) -> None:
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up_at, told()
+        time.sleep(0.01)
+
+
+def open_workbench(redis_url: str, keys: Keys, data_dir: Path, sandbox_url: str, **settings: Any) -> Workbench:
+    given = {"data_dir": data_dir, "redis_url": redis_url, "api_url": sandbox_url} | QUICK | settings
+    made = Settings.load({}, **given)
+    context = Context(
+        settings=made,
+        store=JobStore(connect(redis_url), Policy.from_settings(made), keys),
+        images=open_images(made),
+        proxy=ProxyClient.from_settings(made),
+        downloads=Downloads(connect_timeout_seconds=2.0),
+        hooks=Hooks.from_settings(made),
+        wakeups=Written(made),
+        name="bench",
+    )
+    return Workbench(context, httpx.Client(base_url=sandbox_url, timeout=10))
+
+
+def _picture(images: ImageStore, seed: str) -> str:
+    out = io.BytesIO()
+    shade = zlib.crc32(seed.encode())
+    Image.new("RGB", (24, 24), (shade & 255, shade >> 8 & 255, shade >> 16 & 255)).save(out, "PNG")
+    return images.put_bytes(out.getvalue(), name=seed).digest
