@@ -10,41 +10,22 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import struct
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import pybase64
-from PIL import GifImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from jobs.errors import PictureError, PictureMissing
+from jobs.picture_formats import check_picture, read_header
 from jobs.request import is_digest
 
 STALE_SECONDS = 86_400.0
 _MAX_DATA_URL_HEADER = 200
-
-# Opened by class rather than by Image.open: that warns about large pictures, and we have a limit of our own.
-_DECODERS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
-    "image/png": PngImagePlugin.PngImageFile,
-    "image/jpeg": JpegImagePlugin.JpegImageFile,
-    "image/webp": WebPImagePlugin.WebPImageFile,
-    "image/gif": GifImagePlugin.GifImageFile,
-}
-# What people try most often beside these; only to tell them what their file is.
-_OTHER_FORMATS = {
-    b"BM": "a BMP picture",
-    b"II*\0": "a TIFF picture",
-    b"MM\0*": "a TIFF picture",
-    b"8BPS": "a Photoshop file",
-    b"%PDF": "a PDF",
-    b"<svg": "an SVG drawing",
-    b"<?xml": "an XML file",
-}
 
 
 @dataclass(frozen=True)
@@ -57,12 +38,6 @@ class StoredImage:
     width: int
     height: int
     bytes: int
-
-
-class _Header(NamedTuple):
-    media_type: str
-    width: int
-    height: int
 
 
 class IncomingImage:
@@ -184,7 +159,7 @@ class ImageStore:
             return None
         try:
             with path.open("rb") as file:
-                header = _read_header(file, digest)
+                header = read_header(file, digest)
                 return StoredImage(digest, path, *header, bytes=os.fstat(file.fileno()).st_size)
         except (FileNotFoundError, PictureError):
             return None
@@ -235,7 +210,7 @@ class ImageStore:
         size = file.seek(0, os.SEEK_END)
         if known := self._find_durable(digest, size):
             return known
-        header = _check_picture(file, self.max_pixels, name)
+        header = check_picture(file, self.max_pixels, name)
         os.fsync(file.fileno())
         path = self._path(digest)
         assert path is not None  # noqa: S101  (we made the digest)
@@ -272,79 +247,6 @@ def _read_regular_file(path: Path, max_bytes: int) -> bytes:
 def _check_size(size: int, max_bytes: int, name: str) -> None:
     if size > max_bytes:
         raise PictureError(f"{name}: is over the limit of {max_bytes:,} bytes; make it smaller, or raise the limit")
-
-
-def _check_picture(file: BinaryIO, max_pixels: int, name: str) -> _Header:
-    """Decode the first frame in full: the API would refuse a broken picture late, or blend half of it."""
-    header = _read_header(file, name)
-    if header.width * header.height > max_pixels:
-        size = f"{header.width} x {header.height} pixels"
-        raise PictureError(f"{name}: {size} is over the limit of {max_pixels:,}; make it smaller, or raise the limit")
-    file.seek(0)
-    try:
-        with _DECODERS[header.media_type](file) as picture:
-            picture.load()
-    except Exception as error:  # decoders meet hostile bytes with any exception at all
-        raise _broken(name) from error
-    return header
-
-
-def _broken(name: str) -> PictureError:
-    return PictureError(f"{name}: is truncated or broken; save or download the picture again")
-
-
-def _read_header(file: BinaryIO, name: str) -> _Header:
-    file.seek(0)
-    head = file.read(30)
-    try:
-        header = _sniff(file, head)
-    except Exception as error:  # as above
-        raise _broken(name) from error
-    if header is None:
-        kinds = (kind for magic, kind in _OTHER_FORMATS.items() if head.startswith(magic))
-        raise PictureError(f"{name}: is {next(kinds, 'not a picture')}; give a PNG, JPEG, WebP or GIF picture")
-    return header
-
-
-def _sniff(file: BinaryIO, head: bytes) -> _Header | None:
-    """Type and size from the first bytes, as PNG (11.2.1), GIF89a (18, 20) and WebP (RFC 9649) lay them out."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _Header("image/png", *struct.unpack_from(">II", head, 16))
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return _Header("image/gif", *_gif_size(file, head))
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return _Header("image/webp", *_webp_size(head))
-    if head.startswith(b"\xff\xd8\xff"):
-        file.seek(0)
-        return _Header("image/jpeg", *JpegImagePlugin.JpegImageFile(file).size)
-    return None
-
-
-def _gif_size(file: BinaryIO, head: bytes) -> tuple[int, int]:
-    """The screen, or the first frame where that reaches further: Pillow makes the picture as large as both."""
-    width, height, flags = struct.unpack_from("<HHB", head, 6)
-    file.seek(13 + (6 << (flags & 7) if flags & 0x80 else 0))
-    while (mark := file.read(1)) != b",":
-        if mark in (b"", b";"):
-            raise ValueError("no frame")
-        if mark == b"!":
-            file.read(1)
-            while length := file.read(1)[0]:
-                file.seek(length, os.SEEK_CUR)
-    x, y, frame_width, frame_height = struct.unpack("<HHHH", file.read(8))
-    return max(width, x + frame_width), max(height, y + frame_height)
-
-
-def _webp_size(head: bytes) -> tuple[int, int]:
-    match head[12:16]:
-        case b"VP8X":
-            return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
-        case b"VP8L":
-            (bits,) = struct.unpack_from("<I", head, 21)
-            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-        case _:
-            width, height = struct.unpack_from("<HH", head, 26)
-            return width & 0x3FFF, height & 0x3FFF
 
 
 def _make_folder(folder: Path) -> None:

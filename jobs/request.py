@@ -6,9 +6,19 @@ import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticSerializationError
 
 from jobs.errors import InvalidRequest
 
@@ -117,9 +127,20 @@ class BlendRequest(BaseModel):
     @field_validator("metadata")
     @classmethod
     def _metadata_is_small(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        if (size := len(json.dumps(value, ensure_ascii=False))) > MAX_METADATA_CHARACTERS:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)  # ValueError: no JSON
+        text.encode()  # UnicodeEncodeError: pydantic would write another text in its place
+        if (size := len(text)) > MAX_METADATA_CHARACTERS:
             raise ValueError(f"is {size} characters as JSON, over the limit of {MAX_METADATA_CHARACTERS}")
         return value
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Self:
+        """Half a surrogate pair is text to Python, and to nobody else: refused here, not when the record is written."""
+        try:
+            self.model_dump_json()
+        except PydanticSerializationError as error:
+            raise ValueError("holds text that is not valid Unicode (half a surrogate pair)") from error
+        return self
 
     @classmethod
     def parse(cls, fields: Mapping[str, object]) -> BlendRequest:

@@ -109,8 +109,11 @@ class Child:
 
     def _died(self) -> StackError:
         text = last_lines(self.log)
-        kind = PortInUse if "cannot listen on" in text else StackError
-        return kind(f"the {self.name} {self._end()}; its log {self.log} ends with:{text}")
+        # It said so itself, in words that need no log around them.
+        for line in text.splitlines():
+            if "cannot listen on" in line:
+                return PortInUse(line.strip().removeprefix("blendq: error: "))
+        return StackError(f"the {self.name} {self._end()}; its log {self.log} ends with:{text}")
 
     def _end(self) -> str:
         code = self._process.returncode if self._process else 0

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from jobs.errors import PortInUse
 from jobs.settings import PREFIX, Settings
 from ops.child import Child, announcement_of
 from ops.embedded import EmbeddedServer, hosting
@@ -59,8 +60,6 @@ def sandbox_settings(settings: Settings, choice: SandboxChoice) -> Settings:
         "api_auth": "mj-api-secret",
         "public_url": None,
     }
-    if not chosen.get("receiver_port"):
-        chosen.pop("receiver_port", None)
     return Settings.load({}, **{**_agreeing_defaults(chosen), **chosen, **ours})
 
 
@@ -125,6 +124,7 @@ class LocalStack:
         """Start everything else, and wait until what listens can be reached.
 
         Raises:
+            PortInUse: the receiver's port, when the user chose it.
             StackError: a part did not start; says which, and the end of its log.
         """
         self._choose_addresses()
@@ -143,17 +143,19 @@ class LocalStack:
     def _choose_addresses(self) -> None:
         """Free ports, where the user chose none; the last run's again, since the API may still know its addresses."""
         new: dict[str, object] = {}
-        if "receiver_port" not in self.settings.model_fields_set:
-            new["receiver_port"] = _free_port(self.logs, "receiver", self.settings.receiver_host)
+        host, port = self.settings.receiver_host, self.settings.receiver_port
+        if not port or "receiver_port" not in self.settings.model_fields_set:
+            new["receiver_port"] = _free_port(self.logs, "receiver", host)
+        elif self._needs_receiver() and _probe(host, port) is None:
+            raise PortInUse(f"the receiver cannot listen on {host}:{port}; set BLENDQ_RECEIVER_PORT to a free one")
         if self._sandbox:
-            port = new.get("receiver_port", self.settings.receiver_port)
-            new["public_url"] = f"http://{LOOPBACK}:{port}"
+            new["public_url"] = f"http://{LOOPBACK}:{new.get('receiver_port', port)}"
             new["api_url"] = f"http://{LOOPBACK}:{_free_port(self.logs, 'sandbox', LOOPBACK)}"
         self.settings = self.settings.model_copy(update=new)
 
     def _needs_receiver(self) -> bool:
         """Without a public address nobody would call it."""
-        return self.settings.public_url is not None
+        return self._sandbox is not None or self.settings.public_url is not None
 
     def _start(self, name: str, announcing: Sequence[str] | None, env: Mapping[str, str]) -> Child:
         options = [] if announcing is None else ["--announce-file", str(announcement_of(self.logs, name)), *announcing]

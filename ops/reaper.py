@@ -37,11 +37,14 @@ class Reaper:
         self._helper = subprocess.Popen(  # noqa: S603
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             process_group=0,
             pass_fds=self._inherit,
         )
+        if self._helper.stdout:
+            with self._helper.stdout as said:
+                said.read(1)  # from here on it cannot be ended by the signals it sends
 
     @property
     def group(self) -> int:
@@ -102,6 +105,7 @@ def main() -> None:
     """The helper's side."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    os.write(1, b".")
     said = b""
     while chunk := os.read(0, 16):
         said += chunk

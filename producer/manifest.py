@@ -6,41 +6,16 @@ RowProblem, so that every bad row can be named at once, before anything is paid 
 
 from __future__ import annotations
 
-import csv
-import difflib
 import hashlib
-import json
-import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NoReturn
-
-from pydantic import AliasChoices
+from typing import NoReturn
 
 from jobs.errors import InvalidRequest, ManifestError, PictureError, RowProblem
 from jobs.images import ImageStore
-from jobs.request import MAX_IMAGES, BlendRequest, is_digest
-
-MAX_LINE_CHARACTERS = 64 << 20  # a line may carry five pictures as data URLs
-_CSV, _JSONL = (".csv", ".tsv"), (".jsonl", ".ndjson")
-_PICTURE_COLUMNS = tuple(f"image{number}" for number in range(1, MAX_IMAGES + 1))
-# Where several pictures share a cell: `|`, else `;`, but not the one inside a data URL.
-_IMAGE_SEPARATOR = re.compile(r";(?!base64,)")
-
-
-def _spellings() -> dict[str, str]:
-    """Every name that BlendRequest takes, with the field it means."""
-    names: dict[str, str] = {}
-    for field, info in BlendRequest.model_fields.items():
-        alias = info.validation_alias
-        spelled = alias.choices if isinstance(alias, AliasChoices) else [field]
-        names |= dict.fromkeys((name for name in spelled if isinstance(name, str)), field)
-    return names
-
-
-_FIELDS = _spellings()
+from jobs.request import BlendRequest, is_digest
+from producer.rows import lines_of, open_text, parse_fields, reader_for
 
 
 @dataclass(frozen=True)
@@ -60,15 +35,15 @@ def read_manifest(path: Path) -> Iterator[Row | RowProblem]:
     Raises:
         ManifestError: the file itself is bad; raised when the bad place is reached.
     """
-    fields = _reader_for(path)
+    fields = reader_for(path)
     earlier: dict[str, tuple[int, bytes]] = {}
     folder = path.absolute().parent
     empty = True
-    with _open_text(path) as file:
-        for line, found in fields(path, _lines(path, file)):
+    with open_text(path) as file:
+        for line, found in fields(path, lines_of(path, file)):
             empty = False
             try:
-                request = _with_absolute_paths(_parse(found), folder)
+                request = _with_absolute_paths(parse_fields(found), folder)
                 _check_custom_id(request, line, earlier)
             except InvalidRequest as error:
                 yield RowProblem(line, str(error))
@@ -209,189 +184,3 @@ def _refuse(path: Path, bad: Sequence[RowProblem], max_problems: int, end: Manif
     if end is not None:
         lines.append(f"and then: {end}")
     raise ManifestError("\n  ".join(lines), bad) from end
-
-
-# --- from a file to the fields of each row ------------------------------------------------------------------------
-
-Found = Mapping[str, object] | InvalidRequest
-"""The fields of a row as they are written; or why they cannot be read."""
-
-
-def _parse(found: Found) -> BlendRequest:
-    """The request, or everything that is wrong with the row, in one line."""
-    if isinstance(found, InvalidRequest):
-        raise found
-    problems = [f"unknown field {_shown(name)}{_hint(name)}" for name in found if name not in _FIELDS]
-    request = None
-    try:
-        request = BlendRequest.parse({name: value for name, value in found.items() if name in _FIELDS})
-    except InvalidRequest as error:
-        problems.append(str(error))
-    if request is None or problems:
-        raise InvalidRequest("; ".join(problems))
-    return request
-
-
-def _shown(name: str) -> str:
-    return repr(name if len(name) <= 60 else f"{name[:60]}…")
-
-
-def _hint(name: str, known: Iterable[str] = _FIELDS) -> str:
-    close = difflib.get_close_matches(name[:60], list(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _reader_for(path: Path) -> Callable[[Path, Iterator[str]], Iterator[tuple[int, Found]]]:
-    suffix = path.suffix.lower()
-    if suffix in _CSV:
-        return _csv_fields
-    if suffix in _JSONL:
-        return _json_fields
-    raise ManifestError(f"{path}: its name must end in {', '.join(_CSV + _JSONL)}; save it as one of these")
-
-
-def _open_text(path: Path) -> IO[str]:
-    try:
-        # newline="": line ends are left as they are, for csv; utf-8-sig: spreadsheets start a file with a mark.
-        return path.open(encoding="utf-8-sig", newline="")
-    except FileNotFoundError as error:
-        raise ManifestError(f"{path}: no such file; check the name") from error
-    except IsADirectoryError as error:
-        raise ManifestError(f"{path}: is a folder; give the manifest in it") from error
-    except PermissionError as error:
-        raise ManifestError(f"{path}: may not be read; allow this user to read it") from error
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"{path}: cannot be opened ({error}); check the name") from error
-
-
-def _lines(path: Path, file: IO[str]) -> Iterator[str]:
-    """The file's lines with their ends, each at most MAX_LINE_CHARACTERS long."""
-    number = 0
-    try:
-        while line := file.readline(MAX_LINE_CHARACTERS + 1):
-            number += 1
-            if len(line) > MAX_LINE_CHARACTERS:
-                limit = f"the limit of {MAX_LINE_CHARACTERS:,} characters"
-                raise ManifestError(f"{path}: line {number} is over {limit}; name picture files, not their data")
-            if "\0" in line:
-                raise ManifestError(f"{path}: is not a text file (line {number}); save it as UTF-8 text")
-            yield line
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: is not UTF-8 text (after line {number}); save it as UTF-8") from error
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror}); check the file") from error
-
-
-def _json_fields(_path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Found]]:
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield number, _json_object(line.rstrip(), "the row")
-            except InvalidRequest as error:
-                yield number, error
-
-
-def _json_object(text: str, what: str) -> dict[str, object]:
-    try:
-        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
-        if "\\u" in text:  # half of a surrogate pair is text that cannot be written again
-            json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        raise InvalidRequest(f"{what} is not JSON: {error.msg} at column {error.colno}") from error
-    except UnicodeEncodeError as error:
-        raise InvalidRequest(f"{what} has half a character (a lone \\ud800 to \\udfff)") from error
-    except RecursionError as error:
-        raise InvalidRequest(f"{what} is nested too deeply") from error
-    except ValueError as error:
-        raise InvalidRequest(f"{what} has a number that JSON cannot keep (NaN, or too large)") from error
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"{what} must be a JSON object: {{…}}")
-    return value
-
-
-def _finite(number: str) -> float:
-    value = float(number)
-    if not math.isfinite(value):
-        raise ValueError("not finite")
-    return value
-
-
-def _csv_fields(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Found]]:
-    header = next(lines, "")
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_CHARACTERS))  # the default is 128 KiB
-    rows = _csv_rows(_put_back(header, lines), max(",;\t", key=header.count))
-    _, names = next(rows, (1, []))
-    if isinstance(names, InvalidRequest):
-        raise ManifestError(f"{path}: its header: {names}")
-    columns = _columns(path, names)
-    for number, cells in rows:
-        if isinstance(cells, InvalidRequest):
-            yield number, cells
-        elif any(cell.strip() for cell in cells):
-            yield number, _cells_to_fields(columns, cells)
-
-
-def _put_back(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
-def _csv_rows(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str] | InvalidRequest]]:
-    """Each row with the line it starts on; a quoted cell may span several."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    while True:
-        start = reader.line_num + 1
-        try:
-            yield start, next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            text = "a quote that opens here is never closed" if "end of data" in str(error) else str(error)
-            yield start, InvalidRequest(f"is not CSV: {text}")
-
-
-def _columns(path: Path, names: Sequence[str]) -> list[str]:
-    """What each column is: a picture column's own name, or the field of BlendRequest that it fills."""
-    names = [name.strip() for name in names]
-    while names and not names[-1]:  # spreadsheets leave these
-        names.pop()
-    known = (*_PICTURE_COLUMNS, *_FIELDS)
-    columns = [name if name in _PICTURE_COLUMNS else _FIELDS.get(name, "") for name in names]
-    for name, column in zip(names, columns, strict=True):
-        if not column:
-            fault = f"unknown column {_shown(name)}{_hint(name, known)}; known are {', '.join(known)}"
-            raise ManifestError(f"{path}: {fault}")
-        if columns.count(column) > 1:
-            raise ManifestError(f"{path}: the column {column} is given twice; keep one of them")
-    if "images" in columns and set(columns) & set(_PICTURE_COLUMNS):
-        raise ManifestError(f"{path}: has both images and image1 …; keep one kind of column for the pictures")
-    if "images" not in columns and not set(columns) & set(_PICTURE_COLUMNS):
-        raise ManifestError(f"{path}: has no picture columns; add image1 and image2, or images (a.png|b.png)")
-    return columns
-
-
-def _cells_to_fields(columns: Sequence[str], cells: Sequence[str]) -> Found:
-    if any(cell.strip() for cell in cells[len(columns) :]):
-        return InvalidRequest(f"has {len(cells)} cells, but the header has {len(columns)}; quote a cell with commas")
-    fields: dict[str, object] = {}
-    pictures: list[str] = []
-    for column, cell in zip(columns, cells, strict=False):
-        text = cell if column == "state" else cell.strip()
-        if column in _PICTURE_COLUMNS:
-            pictures += [text] if text else []
-        elif column == "images":
-            pictures += [name.strip() for name in _split_images(text) if name.strip()]
-        elif column == "modes" and text:
-            fields["modes"] = text.replace("|", " ").split()
-        elif column == "metadata" and text:
-            try:
-                fields["metadata"] = _json_object(text, "metadata")
-            except InvalidRequest as error:
-                return error
-        elif text:
-            fields[column] = text
-    return fields | {"images": pictures}
-
-
-def _split_images(cell: str) -> list[str]:
-    return cell.split("|") if "|" in cell else _IMAGE_SEPARATOR.split(cell)

@@ -88,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = cli.main(args=arguments, prog_name="blendq", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as problem:
-        problem.show()
+        command = problem.ctx.command_path if isinstance(problem, click.UsageError) and problem.ctx else "blendq"
+        error(f"{problem.format_message()} (see `{command} --help`)")
         return problem.exit_code
     except (click.Abort, KeyboardInterrupt):
         note("interrupted; nothing is lost, the same command again goes on")

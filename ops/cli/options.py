@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -47,3 +48,11 @@ def sandbox_choice(settings: Settings, sandbox: str | None, speed: float | None)
             "back; without it blendq asks), or try it with --sandbox"
         )
     return None
+
+
+def place_words(settings: Settings, choice: SandboxChoice | None) -> str:
+    """What a further command needs in order to find the same jobs."""
+    words = [f"--sandbox={choice.personality}"] if choice else []
+    if "data_dir" in settings.model_fields_set:
+        words += ["--data-dir", str(settings.data_dir)]
+    return "".join(f" {shlex.quote(word)}" for word in words)

@@ -10,7 +10,7 @@ import click
 from jobs.errors import StackError
 from jobs.settings import Settings
 from ops.cli.leaving import signals_interrupt
-from ops.cli.options import sandbox_choice, sandbox_options
+from ops.cli.options import place_words, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, json_option, note, print_json, print_pairs
 from ops.embedded import answers
 from ops.local import LocalStack
@@ -34,7 +34,7 @@ def up(sandbox: str | None, speed: float | None, data_dir: Path | None, as_json:
         try:
             stack.start_server()
             stack.start_rest()
-            places = _places(stack)
+            places = _places(stack, f"blendq submit{place_words(settings, choice)} A.png B.png")
             print_json(places) if as_json else print_pairs(places)
             note("everything runs; Ctrl-C stops it")
             while True:
@@ -47,7 +47,7 @@ def up(sandbox: str | None, speed: float | None, data_dir: Path | None, as_json:
     return 0
 
 
-def _places(stack: LocalStack) -> dict[str, str | None]:
+def _places(stack: LocalStack, submit: str) -> dict[str, str | None]:
     settings = stack.settings
     return {
         "data": str(settings.data_dir),
@@ -55,7 +55,7 @@ def _places(stack: LocalStack) -> dict[str, str | None]:
         "redis": "BLENDQ_REDIS_URL" if settings.redis_url else settings.redis_address(),
         "api": settings.api_url,
         "callbacks": settings.public_url or "none: the API is asked instead",
-        "submit": f"blendq submit --data-dir {settings.data_dir} A.png B.png",
+        "submit": submit,
     }
 
 

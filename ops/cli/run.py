@@ -13,7 +13,7 @@ from jobs.events import AnswerKind
 from jobs.job import FINAL, Status
 from jobs.settings import OnQueued, Settings
 from ops.cli.leaving import signals_interrupt
-from ops.cli.options import sandbox_choice, sandbox_options
+from ops.cli.options import place_words, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, duration, error, json_option, note, print_json, print_pairs
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def refusal(pause: Pause) -> str:
     """The one message when the API refuses us: what it said, and what to do."""
     advice = ADVICE.get(AnswerKind(pause.kind), "ask whoever runs it")
     return (
-        f"the API refuses us ({pause.kind}): {pause.message}. No job is lost and nothing more was submitted; "
+        f"submitting stopped ({pause.kind}): {pause.message}. No job is lost, and those that wait are not paid for: "
         f"{advice}, then run the same command again"
     )
 
@@ -133,4 +133,4 @@ def _words(plan: Plan, outcome: Outcome, numbers: Mapping[str, Any]) -> dict[str
         words |= {"pictures": out, "gallery": out / "gallery.html", "results": out / "results.jsonl"}
         if numbers["total"] != numbers["succeeded"]:
             words["errors"] = out / "errors.jsonl"
-    return words | {"one job": f"blendq job show ID --data-dir {outcome.data_dir}"}
+    return words | {"one job": f"blendq job show ID{place_words(plan.settings, plan.sandbox)}"}

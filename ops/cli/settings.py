@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 from pydantic import SecretStr
 
+from jobs.errors import SettingsError
 from jobs.settings import CONFIG_VARIABLE, PREFIX, Settings
 from ops.cli.output import data_dir_option, json_option, print_json
 
@@ -23,15 +24,25 @@ def settings(data_dir: Path | None, as_json: bool) -> int:
     A setting is an environment variable, or a line of the TOML file that BLENDQ_CONFIG names (there without BLENDQ_
     and in small letters). Secrets are only said to be set or not.
     """
-    rows = describe(os.environ, data_dir)
+    problem = None
+    try:
+        rows = describe(os.environ, data_dir)
+    except SettingsError as found:  # this list is where its text sends people
+        problem, rows = found, describe({}, data_dir)
+    _print(rows, as_json)
+    if problem:
+        raise problem
+    return 0
+
+
+def _print(rows: Sequence[Mapping[str, str]], as_json: bool) -> None:
     if as_json:
         print_json(rows)
-        return 0
+        return
     for row in rows:
         click.echo(f"{row['variable']} = {row['value']}  ({row['source']}; default {row['default']})")
         if row["description"]:
             click.echo(f"    {row['description']}")
-    return 0
 
 
 def describe(environ: Mapping[str, str], data_dir: Path | None = None) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The producer on a real server: enqueueing is durable, checked whole and harmless to repeat; waiting; a person's orders.
+"""The producer on a real server: enqueueing is durable, checked whole and harmless to repeat; waiting; orders.
 
 Proves of I1 and I2 what the producer's side has to do with them.
 """
@@ -106,7 +106,8 @@ def test_a_job_is_there_with_its_pictures_by_digest(blends: Producer, tmp_path: 
     assert stored == job
     assert (stored.campaign, stored.status, stored.request.state) == ("default", Status.WAITING, "mine")
     assert stored.created_at == stored.due_at
-    assert [blends.images.open(digest).read() for digest in stored.request.images] == [png(1), png(2)]
+    found = [blends.images.find(digest) for digest in stored.request.images]
+    assert [image.path.read_bytes() for image in found if image] == [png(1), png(2)]
 
 
 def test_the_same_content_is_one_job_however_far_it_has_come(blends: Producer, pair: BlendRequest) -> None:
@@ -129,7 +130,8 @@ def test_a_key_names_one_request(blends: Producer, pair: BlendRequest) -> None:
     job = blends.enqueue(noted, idempotency_key="order-17")
     assert blends.enqueue(noted, idempotency_key="order-17").id == job.id
     assert blends.enqueue(noted, idempotency_key="order-18").id != job.id
-    for changes in ({"dimensions": "PORTRAIT"}, {"custom_id": "x"}, {"metadata": {}}):
+    others: list[dict[str, object]] = [{"dimensions": "PORTRAIT"}, {"custom_id": "x"}, {"metadata": {}}]
+    for changes in others:
         other = BlendRequest.parse(noted.model_dump() | changes)
         with pytest.raises(IdempotencyConflict, match=f"order-17.*{job.id}"):
             blends.enqueue(other, idempotency_key="order-17")
@@ -156,13 +158,13 @@ def test_a_bad_picture_enqueues_nothing(blends: Producer, pair: BlendRequest, tm
     assert [word in said for word in ("request 1", "request 2", "none.png", "text.png", "request 3", MISSING)] == [
         False, True, True, True, True, True,
     ]  # fmt: skip
-    with pytest.raises(PictureError, match="none.png: no such file"):
+    with pytest.raises(PictureError, match=r"none\.png: no such file"):
         blends.enqueue(bad[0])
     assert blends.store.counts() == {}
 
 
 def test_hundreds_of_bad_pictures_make_a_short_error(blends: Producer) -> None:
-    with pytest.raises(PictureError, match="request 10: .*; and 290 more$") as caught:
+    with pytest.raises(PictureError, match=r"request 10: .*; and 290 more$") as caught:
         blends.enqueue_batch([BlendRequest(images=(MISSING, MISSING))] * 300, campaign="c")
     assert len(str(caught.value)) < 3000
 
@@ -260,7 +262,7 @@ def test_a_producer_killed_again_and_again_makes_each_job_once(
 def messages(settings: Settings) -> int:
     client = connect(settings.redis_address())
     try:
-        return int(client.llen(BROKER_PREFIX + "control"))  # type: ignore[arg-type]
+        return int(client.llen(BROKER_PREFIX + "control"))
     finally:
         client.close()
 
@@ -297,12 +299,13 @@ def test_redis_lost_after_the_jobs_were_written_is_not_an_error(
 # --- no server ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("address", ["redis://:geheim@127.0.0.1:1/0", "embedded"])
-def test_without_a_server_it_says_what_to_do(tmp_path: Path, address: str) -> None:
-    url = None if address == "embedded" else address
-    with pytest.raises(StoreUnavailable, match="blendq up.*BLENDQ_REDIS_URL") as caught:
+@pytest.mark.parametrize(
+    ("url", "shown"), [("redis://:geheim@127.0.0.1:1/0", "redis://127.0.0.1:1/0"), (None, ".sock")]
+)
+def test_without_a_server_it_says_what_to_do(tmp_path: Path, url: str | None, shown: str) -> None:
+    with pytest.raises(StoreUnavailable, match=r"blendq up.*BLENDQ_REDIS_URL") as caught:
         Producer(Settings(data_dir=tmp_path / "data", redis_url=url))
-    assert ("127.0.0.1:1/0" if url else "redis.sock") in str(caught.value).replace(".sock", "redis.sock")
+    assert f"{shown};" in str(caught.value)
     assert "geheim" not in str(caught.value)
 
 

@@ -216,7 +216,9 @@ def test_callbacks_before_the_answer_and_in_reverse_order() -> None:
 
 def test_a_callback_of_a_refused_attempt_is_still_matched_and_nothing_more_is_paid() -> None:
     """A 22 without id that had been taken after all: the task shows itself while the job waits to be sent again."""
-    waiting = _lived(*UPLOADED, events.Answer(1, AnswerKind.QUEUED, None, None, 22), events.Release(), events.Claim("w"))
+    waiting = _lived(
+        *UPLOADED, events.Answer(1, AnswerKind.QUEUED, None, None, 22), events.Release(), events.Claim("w")
+    )
     assert waiting.status is Status.WAITING or waiting.status is Status.SUBMITTING
     job = _lived(events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS, 5), job=waiting)
     assert (job.status, job.current) == (Status.RUNNING, 1)

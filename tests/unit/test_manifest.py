@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import producer.manifest
+import producer.rows
 from jobs.errors import InvalidRequest, ManifestError, RowProblem
 from jobs.images import ImageStore, StoredImage
 from jobs.request import BlendRequest, BotType, Dimensions, Mode, is_digest
@@ -319,7 +319,7 @@ def test_unreadable_in_plain_words(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
 def test_a_line_without_end(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producer.manifest, "MAX_LINE_CHARACTERS", 1000)
+    monkeypatch.setattr(producer.rows, "MAX_LINE_CHARACTERS", 1000)
     assert "line 1 is over the limit of 1,000 characters" in refusal(folder, "x" * 5000, name)
 
 

@@ -1,0 +1,315 @@
+"""`blendq submit`, `job` and `campaign`, on an embedded server: what they print, and how they leave."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from jobs import events
+from jobs.events import AnswerKind
+from jobs.job import Picture, Status, TaskStatus
+from jobs.settings import Settings
+from ops.cli import main
+from ops.cli.job_view import clean
+from ops.cli.jobs import COMMANDS
+from ops.embedded import EmbeddedServer, hosting
+from ops.ownership import Ownership
+from producer import Producer
+
+UPLOADED = (events.Release(), events.Claim("w1"), events.Commit(1))
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.out.count("\n") == 1, "one JSON value, and nothing else"
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="module")
+def stack(server_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """As `blendq up` holds a data folder, but without anything that works on the jobs."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("stack"))
+    with Ownership(settings.data_dir) as owner, hosting(settings, owner, 5.0) as server:
+        assert isinstance(server, EmbeddedServer)
+        yield settings
+
+
+@pytest.fixture
+def blends(stack: Settings) -> Iterator[Producer]:
+    with Producer(stack) as producer:
+        yield producer
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[str]:
+    """Two pictures that no other test has."""
+    names = []
+    for number in range(2):
+        file = io.BytesIO()
+        Image.effect_noise((16, 16), 90).save(file, "PNG")
+        (tmp_path / f"{number}.png").write_bytes(file.getvalue())
+        names.append(str(tmp_path / f"{number}.png"))
+    return names
+
+
+@pytest.fixture
+def call(stack: Settings, capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*words: str, data_dir: Path = stack.data_dir) -> Done:
+        capsys.readouterr()
+        code = main([*words, "--data-dir", str(data_dir)])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return Done(code, out, err)
+
+    return call
+
+
+def happen(blends: Producer, job_id: str, *happened: events.Event) -> None:
+    for event in happened:
+        blends.store.apply(job_id, event)
+
+
+def succeed(blends: Producer, job_id: str) -> Path:
+    stored = blends.images.find(blends.get(job_id).request.images[0])
+    assert stored is not None
+    url = "https://cdn.test/x"
+    picture = Picture(digest=stored.digest, media_type="image/png", width=16, height=16, bytes=stored.bytes, url=url)
+    seen = events.TaskSeen(1, f"task-{job_id}", TaskStatus.SUCCESS, image_url=url)
+    happen(blends, job_id, *UPLOADED, seen, events.Collected(1, picture))
+    return stored.path
+
+
+def test_all_of_them_are_exported() -> None:
+    assert [command.name for command in COMMANDS] == ["submit", "job", "campaign"]
+
+
+# --- submit -------------------------------------------------------------------------------------------------------
+
+
+def test_submit_prints_the_id_and_what_to_do(call: Any, blends: Producer, pictures: list[str]) -> None:
+    done = call("submit", *pictures)
+    job = blends.get(done.out.strip())
+    assert (done.code, job.status, job.campaign) == (0, Status.WAITING, "default")
+    assert f"blendq job show {job.id} --data-dir" in done.err
+
+
+def test_submit_takes_every_field_of_a_request(call: Any, blends: Producer, pictures: list[str]) -> None:
+    options = (
+        "--dimensions portrait --bot-type NIJI_JOURNEY --mode FAST --mode RELAX --instance-id 7 --remix "
+        "--no-remix-auto-considered --state s --custom-id c --priority 9 --notify-hook https://example.com/h "
+        "--campaign every --json"
+    )
+    done = call("submit", *pictures, *options.split(), "--metadata", '{"a": [1]}')
+    assert done.code == 0
+    job = blends.get(done.json["id"])
+    assert done.json["campaign"] == job.campaign == "every"
+    assert job.request.model_dump(mode="json", exclude={"images"}) == {
+        "dimensions": "PORTRAIT",
+        "bot_type": "NIJI_JOURNEY",
+        "modes": ["FAST", "RELAX"],
+        "instance_id": "7",
+        "remix": True,
+        "remix_auto_considered": False,
+        "state": "s",
+        "custom_id": "c",
+        "priority": 9,
+        "notify_hook": "https://example.com/h",
+        "metadata": {"a": [1]},
+    }
+
+
+def test_submitting_again_is_the_same_job(call: Any, pictures: list[str]) -> None:
+    assert call("submit", *pictures).out == call("submit", *pictures).out
+    keyed = call("submit", *pictures, "--idempotency-key", pictures[0])
+    assert keyed.out == call("submit", *pictures, "--idempotency-key", pictures[0]).out
+    conflict = call("submit", *pictures, "--idempotency-key", pictures[0], "--dimensions", "PORTRAIT")
+    assert (conflict.code, conflict.out) == (4, "")
+    assert "another request" in conflict.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["only-one.png"], 4, "2 to 5 pictures, not 1"),
+        (["none.png", "none.png"], 4, "none.png: no such file"),
+        ([], 2, "IMAGES"),
+        (["a", "b", "--dimensions", "ROUND"], 2, "ROUND"),
+        (["a", "b", "--metadata", "{a}"], 2, "--metadata is not JSON"),
+        (["a", "b", "--metadata", "[1]"], 4, "metadata"),
+        (["a", "b", "--state", "x" * 256], 4, "state is over the limit of 255"),
+        (["a", "b", "--timeout", "3"], 2, "--timeout is for --wait"),
+        (["a", "b", "--campaign", "a b"], 2, "campaign 'a b'"),
+    ],
+)
+def test_submit_refuses_in_one_line(call: Any, words: list[str], code: int, said: str) -> None:
+    done = call("submit", *words)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
+
+
+def test_submit_waits_for_the_picture(call: Any, blends: Producer, pictures: list[str]) -> None:
+    found: list[Done] = []
+    job_id = call("submit", *pictures).out.strip()
+    waiter = threading.Thread(target=lambda: found.append(call("submit", *pictures, "--wait", "--timeout", "30")))
+    waiter.start()
+    path = succeed(blends, job_id)
+    waiter.join(30)
+    assert (found[0].code, found[0].out) == (0, f"{path}\n")
+    done = call("submit", *pictures, "--wait", "--json").json
+    assert (done["picture"], done["status"], done["upstream"]["task_id"]) == (str(path), "succeeded", f"task-{job_id}")
+
+
+def test_submit_tells_why_there_is_no_picture(call: Any, blends: Producer, pictures: list[str]) -> None:
+    job_id = call("submit", *pictures).out.strip()
+    happen(blends, job_id, *UPLOADED, events.Answer(1, AnswerKind.MODERATED, code=24, description="banned"))
+    done = call("submit", *pictures, "--wait")
+    assert (done.code, done.out) == (3, "")
+    assert "banned" in done.err
+
+
+def test_submit_does_not_wait_for_ever(call: Any, pictures: list[str]) -> None:
+    done = call("submit", *pictures, "--wait", "--timeout", "0.1")
+    assert (done.code, done.out) == (1, "")
+    assert "still waiting after 0.1 s" in done.err
+
+
+# --- a data folder on which nothing runs --------------------------------------------------------------------------
+
+
+def test_submit_starts_a_server_for_the_while(call: Any, pictures: list[str], tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    waited = call("submit", *pictures, "--wait", data_dir=alone)
+    assert (waited.code, waited.out) == (2, "")
+    assert "start `blendq up --data-dir" in waited.err
+    assert not alone.exists(), "nothing was enqueued"
+    done = call("submit", *pictures, data_dir=alone)
+    assert "nothing works on it yet" in done.err
+    assert call("job", "show", done.out.strip(), "--json", data_dir=alone).json["status"] == "waiting"
+
+
+def test_the_sandbox_has_jobs_of_its_own(call: Any, pictures: list[str], tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    done = call("submit", *pictures, "--sandbox", data_dir=alone)
+    assert "blendq up --sandbox=open-source" in done.err
+    assert (alone / "sandbox-open-source").is_dir()
+    job_id = done.out.strip()
+    assert call("job", "show", job_id, "--sandbox", data_dir=alone).code == 0
+    for elsewhere in ([], ["--sandbox=again"]):
+        there = call("job", "show", job_id, *elsewhere, data_dir=alone)
+        assert there.code == 1
+        assert "--sandbox" in there.err
+
+
+@pytest.mark.parametrize("words", [["job", "show", "x"], ["job", "cancel", "x"], ["campaign", "show", "x"]])
+def test_looking_makes_no_folder(call: Any, tmp_path: Path, words: list[str]) -> None:
+    done = call(*words, data_dir=tmp_path / "typo")
+    assert (done.code, done.out) == (1, "")
+    assert "there are no jobs in" in done.err
+    assert call("campaign", "list", "--json", data_dir=tmp_path / "typo").json == []
+    assert not (tmp_path / "typo").exists()
+
+
+# --- job ----------------------------------------------------------------------------------------------------------
+
+
+def test_job_show_tells_the_whole_history(call: Any, blends: Producer, pictures: list[str]) -> None:
+    job_id = call("submit", *pictures, "--custom-id", "seventeen").out.strip()
+    happen(blends, job_id, *UPLOADED, events.Answer(1, AnswerKind.QUEUED, f"t-{job_id}", 3, 22, "排队中"))
+    shown = call("job", "show", job_id)
+    assert shown.code == 0
+    for words in (f"{job_id}  queued", "seventeen", "sent after", "with code 22", "排队中", f"task t-{job_id}"):
+        assert words in shown.out
+    events_shown = [line.split() for line in shown.out.partition("History")[2].splitlines()[2:]]
+    assert [words[1] if words[1] == "enqueue" else words[3] for words in events_shown] == [
+        "enqueue", "release", "claim", "commit", "answer",
+    ]  # fmt: skip
+
+    record = call("job", "show", job_id, "--json").json
+    assert (record["status"], record["queued_answers"], record["custom_id"]) == ("queued", 1, "seventeen")
+    assert [entry["after"] for entry in record["history"]] == [
+        "waiting", "released", "submitting", "committed", "queued",
+    ]  # fmt: skip
+    assert record["attempts"][0]["upstream"]["code"] == 22
+    assert record["created_at"].endswith("Z")
+
+
+def test_words_of_the_api_cannot_steer_the_terminal(call: Any, blends: Producer, pictures: list[str]) -> None:
+    job_id = call("submit", *pictures).out.strip()
+    evil = "\x1b[2Jgone\r\nblendq: all is well"
+    happen(blends, job_id, *UPLOADED, events.Answer(1, AnswerKind.MODERATED, code=24, description=evil))
+    for done in (call("job", "show", job_id), call("campaign", "show", "default")):
+        assert "\x1b" not in done.out
+        assert "\nblendq" not in done.out
+    assert clean("a\u202eb\x07c") == "a b c"
+
+
+def test_cancel_and_retry_say_what_it_means(call: Any, blends: Producer, pictures: list[str]) -> None:
+    job_id = call("submit", *pictures).out.strip()
+    assert "nothing was paid" in call("job", "cancel", job_id).out
+    again = call("job", "cancel", job_id, "--json")
+    assert (again.code, again.json["changed"], again.json["status"]) == (0, False, "cancelled")
+    assert call("job", "retry", job_id).out == f"{job_id}: it is submitted again\n"
+    happen(blends, job_id, *UPLOADED)
+    assert "may still be paid for" in call("job", "cancel", job_id).out
+    happen(blends, job_id, events.Conflict("job_other", "t"))
+    assert "may pay again" in call("job", "show", job_id).out
+    retried = call("job", "retry", job_id, "--json").json
+    assert (retried["changed"], retried["before"], retried["status"]) == (True, "parked", "waiting")
+    assert "may pay again" in retried["message"]
+    assert "nothing to try again" in call("job", "retry", job_id).out
+
+
+@pytest.mark.parametrize("command", ["show", "cancel", "retry"])
+def test_an_unknown_job(call: Any, command: str) -> None:
+    done = call("job", command, "job_none")
+    assert (done.code, done.out) == (1, "")
+    assert "there is no job job_none" in done.err
+
+
+# --- campaign -----------------------------------------------------------------------------------------------------
+
+
+def test_campaigns(call: Any, blends: Producer, pictures: list[str]) -> None:
+    ids = [
+        call("submit", *pictures, "--campaign", "counted", "--instance-id", str(number)).out.strip()
+        for number in range(8)
+    ]
+    for number, job_id in enumerate(ids[:6]):
+        failed = events.Answer(1, AnswerKind.MODERATED, code=24, description=f"banned {number}")
+        happen(blends, job_id, *UPLOADED, failed)
+    succeed(blends, ids[6])
+    shown = call("campaign", "show", "counted")
+    assert shown.code == 0
+    assert "8 jobs, 1 unfinished" in shown.out
+    assert [f"banned {number}" in shown.out for number in range(6)] == [False, True, True, True, True, True]
+
+    told = call("campaign", "show", "counted", "--json").json
+    assert (told["total"], told["counts"]) == (8, {"waiting": 1, "succeeded": 1, "failed": 6})
+    assert [job["id"] for job in told["newest_failures"]] == ids[5:0:-1]
+    listed = call("campaign", "list", "--json").json
+    assert [one for one in listed if one["name"] == "counted"] == [
+        {name: value for name, value in told.items() if name != "newest_failures"}
+    ]
+    assert "counted" in call("campaign", "list").out
+
+
+def test_an_unknown_campaign(call: Any) -> None:
+    done = call("campaign", "show", "none")
+    assert (done.code, done.out) == (1, "")
+    assert "there is no campaign 'none'" in done.err

@@ -1,0 +1,451 @@
+"""Results as a folder: safe names, whole files, one line for each row, and pages in which nothing of ours is code."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import producer.files
+import producer.gallery
+from jobs.errors import BlendqError
+from jobs.images import ImageStore
+from jobs.job import Attempt, Job, Picture, Reason, Status
+from jobs.request import BlendRequest
+from jobs.store import JobStore
+from producer.export import ExportSummary, export
+from producer.files import MAX_NAME_BYTES, Names, atomic_file, place_copy, safe_stem
+from producer.manifest import Row
+from producer.report import whole_record
+
+NOW = datetime(2030, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC)
+EVIL = "<script>alert('1')</script>\"&`${x}`"
+
+
+class FakeStore:
+    """The one call of the store that export makes; the real store has tests of its own."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = {job.id: job for job in jobs}
+
+    def find_many(self, job_ids: Sequence[str]) -> list[Job | None]:
+        assert len(job_ids) <= 500
+        return [self._jobs.get(job_id) for job_id in job_ids]
+
+
+def png(color: str = "teal", size: tuple[int, int] = (40, 30)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, color).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> ImageStore:
+    return ImageStore(tmp_path / "store", max_bytes=10_000_000, max_pixels=10_000_000)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "out"
+
+
+def entry(
+    store: ImageStore, number: int, status: Status = Status.SUCCEEDED, /, **fields: Any
+) -> tuple[tuple[Row, str], Job]:
+    """A row of a manifest and its job."""
+    source = store.put_bytes(png("red"), name="a").digest
+    blend = store.put_bytes(png(f"#{number:06x}"), name="b")
+    picture = Picture(
+        digest=blend.digest,
+        media_type=blend.media_type,
+        width=40,
+        height=30,
+        bytes=blend.bytes,
+        url="https://cdn.test/x",
+    )
+    asked = BlendRequest.parse({"images": ["/in/a.png", "/in/b.png"]} | fields)
+    job = Job(
+        id=f"job_{number}",
+        campaign="c",
+        request=asked.with_images((source, source)),
+        created_at=NOW,
+        status=status,
+        picture=picture if status is Status.SUCCEEDED else None,
+        reason=Reason(kind="unsure", message=f"no answer {EVIL}") if status in (Status.FAILED, Status.PARKED) else None,
+        attempts=(Attempt(number=1, claimed_at=NOW, committed_at=NOW, code=1, description="ok", task_id="7"),),
+        current=1,
+        commits=1,
+        finished_at=NOW if status.final else None,
+    )
+    return (Row(number + 2, asked), job.id), job
+
+
+def exported(images: ImageStore, out: Path, pairs: Sequence[tuple[tuple[Row, str], Job]]) -> ExportSummary:
+    store: Any = FakeStore([job for _, job in pairs])
+    wanted: JobStore = store
+    return export([row for row, _ in pairs], wanted, images, out)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "stem"),
+    [
+        ("order 17", "order 17"),
+        ("Zürich", "Zürich"),
+        ("Zu\u0308rich", "Zürich"),
+        ("../../etc/passwd", "_._.._etc_passwd"),
+        ("a\\b", "a_b"),
+        ("C:x", "C_x"),
+        (".hidden", "_hidden"),
+        ("..", "_"),
+        (" ", "_"),
+        ("\0\n\x7f", "___"),
+        ("safe\u202egnp.exe", "safe_gnp.exe"),
+        ("a\u2028b", "a_b"),
+        ("dot.", "dot"),
+        ("con", "_con"),
+        ("Lpt1.tar", "_Lpt1.tar"),
+        ("console", "console"),
+        ('<a href="x">|*?', "_a href=_x_____"),
+        ("é" * 200, "é" * 90),
+    ],
+)
+def test_a_name_is_safe(text: str, stem: str) -> None:
+    assert safe_stem(text) == stem
+
+
+@given(st.lists(st.text(), max_size=12))
+def test_any_text_becomes_a_file_name_of_its_own(texts: list[str]) -> None:
+    names = Names()
+    given_names = [names.claim(text, str(number)) + ".webp" for number, text in enumerate(texts)]
+    assert len({name.casefold() for name in given_names}) == len(texts)
+    for name in given_names:
+        assert len((name + ".part").encode()) <= MAX_NAME_BYTES
+        assert not name.startswith(".")
+        assert not re.search(r'[/\\:*?"<>|\0-\x1f]', name)
+        assert name == Path(name).name
+
+
+def test_names_that_collide_get_a_number_and_stay_the_same_each_time() -> None:
+    wanted = [("a", "1"), ("A", "2"), ("a", "1"), ("a-2", "3"), ("ａ", "4")]
+    expected = ["a", "A-2", "a", "a-2-2", "ａ-3"]
+    for _ in range(2):
+        names = Names()
+        assert [names.claim(*pair) for pair in wanted] == expected
+
+
+# --- whole files --------------------------------------------------------------------------------------------------
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("old")
+
+    class Stop(Exception):
+        pass
+
+    def half() -> None:
+        with atomic_file(path) as file:
+            file.write(b"ha")
+            raise Stop
+
+    with pytest.raises(Stop):
+        half()
+    assert (path.read_text(), names_in(tmp_path)) == ("old", ["f"])
+    with atomic_file(path) as file:
+        file.write(b"new")
+        assert path.read_text() == "old"
+    assert (path.read_text(), names_in(tmp_path)) == ("new", ["f"])
+
+
+def test_what_a_killed_run_left_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "f.part").symlink_to(tmp_path / "precious")
+    with atomic_file(tmp_path / "f") as file:
+        file.write(b"new")
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert not (tmp_path / "f").is_symlink()
+
+
+@pytest.mark.parametrize("fails_after", [None, 0, 1000])
+def test_a_copy_is_the_same_wherever_it_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_after: int | None
+) -> None:
+    """The system's own copy may stop anywhere, between two file systems at once."""
+    data = os.urandom(3_000_000)
+    (tmp_path / "a").write_bytes(data)
+    real = os.copy_file_range
+
+    def part_of_it(source: int, target: int, count: int) -> int:
+        if fails_after is None:
+            return real(source, target, min(count, 999_999))
+        if os.lseek(target, 0, os.SEEK_CUR) >= fails_after:
+            raise OSError(18, "cross-device link")
+        return real(source, target, fails_after)
+
+    monkeypatch.setattr(os, "copy_file_range", part_of_it)
+    assert place_copy(tmp_path / "a", tmp_path / "b", "sha256:" + "0" * 64)
+    assert (tmp_path / "b").read_bytes() == data
+    assert names_in(tmp_path) == ["a", "b"]
+
+
+def test_a_picture_that_is_there_is_not_touched(images: ImageStore, out: Path) -> None:
+    pairs = [entry(images, number) for number in range(3)]
+    assert exported(images, out, pairs).written == 3
+    before = {path: path.stat() for path in out.glob("*.png")}
+    os.utime(out / "job_1.png")  # copied about by something that does not keep times: the content tells
+    touched = (out / "job_1.png").stat()
+    again = exported(images, out, pairs)
+    assert (again.written, again.unchanged) == (0, 3)
+    assert (out / "job_0.png").stat() == before[out / "job_0.png"]
+    assert (out / "job_1.png").stat().st_mtime_ns == touched.st_mtime_ns
+
+
+@pytest.mark.parametrize("kind", ["longer", "changed", "link"])
+def test_a_picture_that_is_wrong_is_written_again(images: ImageStore, out: Path, tmp_path: Path, kind: str) -> None:
+    pair = entry(images, 1)
+    exported(images, out, [pair])
+    path = out / "job_1.png"
+    good = path.read_bytes()
+    match kind:
+        case "longer":
+            path.write_bytes(good + b"x")
+        case "changed":
+            path.write_bytes(good[:-1] + b"x")
+        case _:
+            (tmp_path / "elsewhere").write_bytes(good)
+            path.unlink()
+            path.symlink_to(tmp_path / "elsewhere")
+    assert exported(images, out, [pair]).written == 1
+    assert path.read_bytes() == good
+    assert not path.is_symlink()
+
+
+def test_editing_a_result_in_place_leaves_the_store_alone(images: ImageStore, out: Path) -> None:
+    pair = entry(images, 1)
+    exported(images, out, [pair])
+    (out / "job_1.png").write_bytes(b"edited")
+    assert pair[1].picture is not None
+    with images.open(pair[1].picture.digest) as file:
+        assert file.read() == png("#000001")
+
+
+def test_a_folder_that_cannot_be_written(images: ImageStore, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BlendqError, match="choose another folder"):
+        exported(images, tmp_path / "file" / "out", [entry(images, 1)])
+
+
+def test_a_full_disk_leaves_the_last_results_whole(
+    images: ImageStore, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported(images, out, [entry(images, 1)])
+    before = (out / "results.jsonl").read_bytes()
+
+    def full(*_args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(producer.files, "_copy", full)
+    with pytest.raises(BlendqError, match="No space left"):
+        exported(images, out, [entry(images, 1), entry(images, 2)])
+    assert (out / "results.jsonl").read_bytes() == before
+    assert not list(out.glob("results*.part"))
+
+
+# --- the lines ----------------------------------------------------------------------------------------------------
+
+
+def test_one_line_for_each_row_in_the_order_of_the_manifest(images: ImageStore, out: Path) -> None:
+    url = "data:image/png;base64," + "iVBOR" * 100
+    first, job = entry(images, 1, custom_id="x", state="s", metadata={"k": ["\u2028", "😀", 1.5]})
+    second, _ = entry(images, 2, Status.PARKED, images=[url, "/in/b.png"])
+    again = (Row(9, first[0].request.model_copy(update={"custom_id": "y", "state": None})), job.id)
+    gone = (Row(10, first[0].request.model_copy(update={"custom_id": None})), "job_gone")
+    summary = exported(images, out, [(first, job), (second, _), (again, job), (gone, job)])
+
+    found = lines(out / "results.jsonl")
+    assert [line["custom_id"] for line in found] == ["x", None, "y", None]
+    assert [line["picture"] for line in found] == ["x.png", None, "y.png", None]
+    assert [line["status"] for line in found] == ["succeeded", "parked", "succeeded", None]
+    assert found[0] == {
+        "id": "job_1",
+        "custom_id": "x",
+        "campaign": "c",
+        "status": "succeeded",
+        "picture": "x.png",
+        "images": ["/in/a.png", "/in/b.png"],
+        "dimensions": "SQUARE",
+        "bot_type": "MID_JOURNEY",
+        "submissions": 1,
+        "resubmissions": 0,
+        "queued_answers": 0,
+        "created_at": "2030-01-31T12:00:00.250Z",
+        "finished_at": "2030-01-31T12:00:00.250Z",
+        "reason": None,
+        "metadata": {"k": ["\u2028", "😀", 1.5]},
+        "state": "s",
+        "upstream": {"task_id": "7", "code": 1, "description": "ok", "image_url": None},
+    }
+    assert (summary.total, summary.not_found, dict(summary.counts)) == (
+        4, 1, {Status.SUCCEEDED: 2, Status.PARKED: 1},
+    )  # fmt: skip
+    text = "".join(path.read_text() for path in out.glob("*.*l*"))
+    assert "iVBOR" not in text, "a picture's data must not be told (I8)"
+    assert found[1]["images"][0] == "data:image/png;base64,… (522 characters)"
+
+
+def test_errors_say_what_to_do_next(images: ImageStore, out: Path) -> None:
+    states = [Status.SUCCEEDED, Status.FAILED, Status.PARKED, Status.CANCELLED, Status.RUNNING]
+    exported(images, out, [entry(images, number, status) for number, status in enumerate(states)])
+    errors = lines(out / "errors.jsonl")
+    assert [(line["id"], line["line"], line["status"]) for line in errors] == [
+        ("job_1", 3, "failed"),
+        ("job_2", 4, "parked"),
+        ("job_3", 5, "cancelled"),
+        ("job_4", 6, "running"),
+    ]
+    words = ("retry", "pay again", "retry", "goes on")
+    assert all(word in line["next_step"] for word, line in zip(words, errors, strict=True))
+
+
+def test_a_picture_that_is_gone_from_the_store_is_an_error(images: ImageStore, out: Path) -> None:
+    pair = entry(images, 1)
+    stored = images.find(pair[1].picture.digest if pair[1].picture else "")
+    assert stored is not None
+    stored.path.unlink()
+    exported(images, out, [pair])
+    (error,) = lines(out / "errors.jsonl")
+    assert (error["status"], error["picture"], error["reason"]["kind"]) == ("succeeded", None, "picture_missing")
+
+
+def test_the_whole_record_has_the_apis_words_under_upstream_only(images: ImageStore) -> None:
+    _, job = entry(images, 1)
+    record = whole_record(job, [])
+    assert record["attempts"][0]["upstream"]["task_id"] == "7"
+    keys = set(re.findall(r'"([^"]+)":', json.dumps(record)))
+    assert all(re.fullmatch(r"[a-z_]+", key) for key in keys)
+    assert not {"task_id", "code", "image_url"} & set(record["attempts"][0])
+
+
+# --- the gallery --------------------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """What a browser would find in a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def values(self, name: str) -> list[str]:
+        return [value for found, value in self.attributes if found == name]
+
+
+def test_nothing_of_a_job_is_code_on_the_page(images: ImageStore, out: Path) -> None:
+    evil = f"{EVIL}' onerror='x"
+    pairs = [
+        entry(images, 1, custom_id=evil, images=[f"/in/{EVIL}.png", "javascript:alert(1)"]),
+        entry(images, 2, Status.PARKED, custom_id=evil + "2"),
+    ]
+    pairs = [(row, job.but(campaign=EVIL)) for row, job in pairs]
+    exported(images, out, pairs)
+    page = Page((out / "gallery.html").read_text(encoding="utf-8"))
+    assert "script" not in page.tags
+    assert {name for name, _ in page.attributes if name.startswith("on")} == set()
+    assert not [value for value in page.values("href") + page.values("src") if ":" in value]
+    assert evil in page.text
+    assert f"no answer {EVIL}" in page.text
+
+
+def test_the_page_loads_only_its_own_pictures(images: ImageStore, out: Path) -> None:
+    exported(images, out, [entry(images, 1, custom_id="50% #1? ü")])
+    page = Page((out / "gallery.html").read_text(encoding="utf-8"))
+    (policy,) = [value for value in page.values("content") if "default-src" in value]
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    for address in page.values("src") + [link for link in page.values("href") if link]:
+        assert (out / unquote(address)).is_file(), address
+    assert all(page.values("alt"))
+    assert "lazy" in page.values("loading")
+    assert "style" not in {name for name, _ in page.attributes}
+
+
+def test_thumbnails_are_made_once_and_small(images: ImageStore, out: Path) -> None:
+    large = images.put_bytes(png("blue", (1500, 1000)), name="l")
+    (row, job_id), job = entry(images, 1)
+    assert job.picture
+    job = job.but(picture=job.picture.but(digest=large.digest))
+    exported(images, out, [((row, job_id), job)])
+    thumbs = sorted((out / "thumbs").iterdir())
+    with Image.open(out / "thumbs" / f"{large.digest[7:47]}-640.webp") as thumb:
+        assert (thumb.format, thumb.size) == ("WEBP", (640, 427))
+    assert len(thumbs) == 2
+    before = [path.stat().st_mtime_ns for path in thumbs]
+    exported(images, out, [((row, job_id), job)])
+    assert [path.stat().st_mtime_ns for path in thumbs] == before
+
+
+def test_a_picture_that_cannot_be_made_small_is_shown_as_it_is(
+    images: ImageStore, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.thumbnails.MAX_PIXELS", 10)
+    exported(images, out, [entry(images, 1)])
+    assert Page((out / "gallery.html").read_text()).values("src") == ["job_1.png"]
+
+
+def test_many_cards_make_several_pages(images: ImageStore, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer.gallery, "PAGE_CARDS", 4)
+    exported(images, out, [entry(images, number) for number in range(9)])
+    pages = [(out / name).read_text() for name in ("gallery.html", "gallery-2.html", "gallery-3.html")]
+    assert [page.count('<li class="card') for page in pages] == [4, 4, 1]
+    assert all(f'href="{name}"' in pages[0] for name in ("gallery.html", "gallery-2.html", "gallery-3.html"))
+    assert [f"job_{number}.png" in pages[1] for number in (3, 4, 7, 8)] == [False, True, True, False]
+    exported(images, out, [entry(images, number) for number in range(4)])
+    assert sorted(path.name for path in out.glob("gallery*")) == ["gallery.html"]
+
+
+def test_a_filter_is_there_when_there_is_a_choice(images: ImageStore, out: Path) -> None:
+    exported(images, out, [entry(images, 1)])
+    assert 'type="radio"' not in (out / "gallery.html").read_text()
+    exported(images, out, [entry(images, 1), entry(images, 2, Status.FAILED), entry(images, 3, Status.WAITING)])
+    ids = re.findall(r'id="show-(\w+)"', (out / "gallery.html").read_text())
+    assert ids == ["all", "succeeded", "failed", "unfinished"]
+
+
+def test_an_empty_export_has_a_page_too(images: ImageStore, out: Path) -> None:
+    summary = exported(images, out, [])
+    assert summary.total == 0
+    assert (out / "results.jsonl").read_bytes() == b""
+    assert "No blends here." in summary.gallery.read_text()
