@@ -102,9 +102,6 @@ class LocalStack:
     ) -> None:
         try:
             self.stop_rest()
-        except KeyboardInterrupt:
-            self._owner.leave()  # told twice: no more waiting for anyone
-            raise
         finally:
             self._exits.close()
 
@@ -204,13 +201,21 @@ class LocalStack:
         """Stop all but the server: first what starts work, then what does it, last what it talks to."""
         children = {child.name: child for child in self._children}
         self._children = []
-        for names, seconds in STOPPING:
-            now = [children[name] for name in names if name in children]
-            for child in now:
-                child.ask_to_end()
-            deadline = time.monotonic() + seconds
-            for child in now:
-                child.end(deadline - time.monotonic())
+        try:
+            for names, seconds in STOPPING:
+                _stop([children[name] for name in names if name in children], seconds)
+        except KeyboardInterrupt:
+            self._owner.reaper.close()  # told twice: everything ends at once, the server too; it loses nothing by it
+            raise
+
+
+def _stop(children: Sequence[Child], seconds: float) -> None:
+    """Ask them all, then wait for each, together not longer than `seconds`."""
+    for child in children:
+        child.ask_to_end()
+    deadline = time.monotonic() + seconds
+    for child in children:
+        child.end(deadline - time.monotonic())
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -33,6 +33,7 @@ class Reaper:
 
     def __init__(self, inherit: Sequence[int] = ()) -> None:
         self._inherit = tuple(inherit)
+        self._children: list[subprocess.Popen[bytes]] = []
         # By its file and without site-packages: it starts in milliseconds and depends on nothing.
         self._helper = subprocess.Popen(  # noqa: S603
             [sys.executable, "-I", "-S", __file__],
@@ -54,7 +55,7 @@ class Reaper:
         self, command: Sequence[str], *, output: IO[bytes] | int, env: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
         """Start a child that ends with this command at the latest. Both its streams go to `output`."""
-        return subprocess.Popen(  # noqa: S603
+        child = subprocess.Popen(  # noqa: S603
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -63,6 +64,8 @@ class Reaper:
             process_group=self.group,
             pass_fds=self._inherit,
         )
+        self._children = [one for one in self._children if one.poll() is None] + [child]
+        return child
 
     def close(self) -> None:
         """End whatever is left in the group at once, and the helper with it."""
@@ -79,6 +82,8 @@ class Reaper:
         except subprocess.TimeoutExpired:
             kill_group(self.group, signal.SIGKILL)
             self._helper.wait()
+        for child in self._children:
+            child.wait()
 
 
 def kill_group(group: int, number: int) -> bool:

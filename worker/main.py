@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+from pathlib import Path
 
 from celery import signals
 
@@ -39,9 +40,21 @@ def run_worker(settings: Settings) -> int:
 def run_beat(settings: Settings) -> int:
     """Send the ticks that dispatch and sweep run by, until SIGTERM or SIGINT."""
     set_up_logging()
+    trace = tick_file(settings)
+    trace.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def left(**_: object) -> None:
+        trace.touch()
+
+    signals.after_task_publish.connect(left, weak=False)
     app = make_app(settings)
     app.Beat(loglevel="INFO", quiet=True).run()
     return 0
+
+
+def tick_file(settings: Settings) -> Path:
+    """Beat touches it whenever a tick has reached the broker, so that its age tells whether beat does its work."""
+    return settings.data_dir / "beat.tick"
 
 
 @functools.cache

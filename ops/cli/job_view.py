@@ -45,7 +45,7 @@ def _header(job: Job, picture: Path | None) -> Iterator[tuple[str, str]]:
     if job.finished_at:
         yield "finished", f"{_moment(job.finished_at)}, after {_length(job.created_at, job.finished_at)}"
     sent = f"{job.commits} sent, {job.submissions} accepted and so paid for"
-    yield "submissions", f"{sent}; {job.queued_answers} times answered 22"
+    yield "submissions", f"{sent}; answers 22: {job.queued_answers}"
     if job.picture:
         where = str(picture) if picture else "not in this machine's image store"
         yield "picture", f"{where} ({job.picture.width} x {job.picture.height}, {job.picture.bytes:,} bytes)"

@@ -221,7 +221,8 @@ def test_progress_counts_this_run_only() -> None:
     assert progress.seconds_left == 10
     assert progress.since("queued_answers") == 4
     assert progress.line() == (
-        "15/20 done: 14 succeeded · 1 failed · 2 running · 3 waiting · 0.50/s · about 10 s left · 4 times 22 · 1 resubmitted"
+        "15/20 done: 14 succeeded · 1 failed · 2 running · 3 waiting"
+        " · 0.50/s · about 10 s left · 4 times 22 · 1 resubmitted"
     )
 
 

@@ -1,0 +1,208 @@
+"""Bad input to `blendq run`: one clear line that says what, where and what to do; and nothing is started.
+
+Real processes, as a user starts them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from jobs.settings import Settings
+from ops.embedded import EmbeddedServer
+from ops.ownership import Ownership
+
+HEADER = "image1,image2,dimensions,bot_type,modes,state\n"
+
+
+@dataclass
+class Folder:
+    """A user's folder with three good pictures."""
+
+    path: Path
+
+    @property
+    def data_dir(self) -> Path:
+        return self.path / "data"
+
+    def write(self, name: str, content: str | bytes) -> str:
+        (self.path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return name
+
+    def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ops.cli", "run", *words, "--data-dir", "data", "--out", "out"]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("BLENDQ_")}
+        return subprocess.run(
+            command,
+            cwd=self.path,
+            env=env | {"PYTHONPATH": str(Path(__file__).parents[2])} | environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def refused(self, code: int, *words: str, **environ: str) -> str:
+        """Run it; it must leave with `code`, say something on stderr only, and have started nothing."""
+        ran = self.run(*words, **environ)
+        assert ran.returncode == code, ran.stderr
+        assert ran.stdout == ""
+        assert ran.stderr.startswith("blendq: error: ")
+        assert "Traceback" not in ran.stderr
+        for left in self.data_dir.rglob("*"):
+            assert left.name not in ("redis", "logs", "lock", "sandbox"), f"{left} was made: something was started"
+        return ran.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    for number, colour in enumerate(("red", "green", "blue"), 1):
+        Image.new("RGB", (32, 32), colour).save(tmp_path / f"{number}.png")
+    return Folder(tmp_path)
+
+
+BAD_ROWS = {
+    "no such picture": ("1.png,gone.png,,,,\n", "gone.png"),
+    "not a picture": ("1.png,words.png,,,,\n", "words.png"),
+    "a truncated picture": ("1.png,cut.png,,,,\n", "cut.png"),
+    "one picture": ("1.png,,,,,\n", "2 to 5 pictures, not 1"),
+    "unknown dimension": ("1.png,2.png,ROUND,,,\n", "dimensions"),
+    "unknown bot": ("1.png,2.png,,HAL,,\n", "bot_type"),
+    "unknown mode": ("1.png,2.png,,,SLOW,\n", "modes"),
+    "a state that is too long": (f"1.png,2.png,,,,{'x' * 256}\n", "255"),
+}
+
+
+def test_every_bad_row_is_named_at_once(folder: Folder) -> None:
+    folder.write("words.png", "these are words")
+    folder.write("cut.png", (folder.path / "1.png").read_bytes()[:60])
+    folder.write("m.csv", HEADER + "1.png,2.png,,,,\n" + "".join(row for row, _ in BAD_ROWS.values()))
+    lines = folder.refused(4, "m.csv", "--sandbox").splitlines()
+    assert f"{len(BAD_ROWS)} bad rows" in lines[0]
+    for number, (line, (what, (_, said))) in enumerate(zip(lines[1:], BAD_ROWS.items(), strict=True), 3):
+        assert line.startswith(f"  line {number}: "), what
+        assert said in line, what
+
+
+def test_six_pictures(folder: Folder) -> None:
+    folder.write("m.jsonl", '{"images": ["1.png", "2.png", "3.png", "1.png", "2.png", "3.png"]}\n')
+    assert "line 1: images: a blend takes 2 to 5 pictures, not 6" in folder.refused(4, "m.jsonl", "--sandbox")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"), [("BLENDQ_MAX_IMAGE_BYTES", "bytes"), ("BLENDQ_MAX_IMAGE_PIXELS", "pixels")]
+)
+def test_a_picture_over_a_limit_that_is_settable(folder: Folder, setting: str, said: str) -> None:
+    Image.effect_noise((64, 64), 100).save(folder.path / "large.png")
+    folder.write("m.csv", HEADER + "1.png,large.png,,,,\n")
+    told = folder.refused(4, "m.csv", "--sandbox", **{setting: "1024"})
+    assert "line 2: " in told
+    assert "large.png" in told
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("m.csv", "", "m.csv"),
+        ("m.csv", HEADER, "no rows"),
+        ("m.csv", "picture_one,image2\n1.png,2.png\n", "picture_one"),
+        ("m.csv", b"\x89PNG\x00\x01\x02\xff", "text"),
+        ("m.jsonl", b"\x00" * 100, "text"),
+        ("m.txt", "1.png", ".csv"),
+    ],
+)
+def test_a_bad_manifest(folder: Folder, name: str, content: str | bytes, said: str) -> None:
+    folder.write(name, content)
+    told = folder.refused(4, name, "--sandbox")
+    assert name in told
+    assert said in told
+    assert told.count("\n") == 1
+
+
+def test_a_manifest_that_is_not_there(folder: Folder) -> None:
+    assert "gone.csv: no such file" in folder.refused(4, "gone.csv", "--sandbox")
+
+
+def test_a_folder_as_a_manifest(folder: Folder) -> None:
+    (folder.path / "folder.csv").mkdir()
+    assert "folder.csv: is a folder" in folder.refused(4, "folder.csv", "--sandbox")
+
+
+def test_a_bare_sandbox_may_come_before_the_manifest(folder: Folder) -> None:
+    assert "gone.csv: no such file" in folder.refused(4, "--sandbox", "gone.csv")
+
+
+def test_no_api_and_no_sandbox(folder: Folder) -> None:
+    folder.write("m.csv", HEADER + "1.png,2.png,,,,\n")
+    told = folder.refused(2, "m.csv")
+    assert all(word in told for word in ("BLENDQ_API_URL", "BLENDQ_API_KEY", "BLENDQ_PUBLIC_URL", "--sandbox"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("BLENDQ_SLOT", "3", "unknown field 'slot'"),
+        ("BLENDQ_SLOTS", "many", "slots"),
+        ("BLENDQ_API_URL", "htp:/nowhere", "api_url"),
+        ("BLENDQ_PUBLIC_URL", "https://me/?secret=1", "public_url"),
+        ("BLENDQ_CONFIG", "gone.toml", "gone.toml"),
+    ],
+)
+def test_a_bad_setting(folder: Folder, name: str, value: str, said: str) -> None:
+    folder.write("m.csv", HEADER + "1.png,2.png,,,,\n")
+    told = folder.refused(2, "m.csv", "--sandbox", **{name: value})
+    assert said in told
+    assert told.count("\n") == 1
+
+
+def test_a_folder_for_pictures_that_cannot_be_written(folder: Folder) -> None:
+    folder.write("m.csv", HEADER + "1.png,2.png,,,,\n")
+    folder.write("out", "a file, not a folder")
+    told = folder.refused(2, "m.csv", "--sandbox")
+    assert "folder out: cannot be written" in told
+    assert "--out" in told
+
+
+def test_a_data_folder_that_cannot_be_made(folder: Folder) -> None:
+    folder.write("m.csv", HEADER + "1.png,2.png,,,,\n")
+    folder.write("data", "a file, not a folder")
+    ran = folder.run("m.csv", "--sandbox")
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("blendq: error: data folder ")
+    assert "--data-dir" in ran.stderr
+
+
+@pytest.mark.usefixtures("server_binary")
+def test_a_data_folder_in_use_by_another_run(folder: Folder) -> None:
+    folder.write("m.csv", HEADER + "1.png,2.png,,,,\n")
+    settings = Settings(data_dir=folder.data_dir / "sandbox-open-source")
+    with Ownership(settings.data_dir) as owner, EmbeddedServer(settings, owner) as server:
+        ran = folder.run("m.csv", "--sandbox")
+        assert server.alive
+    assert ran.returncode == 2
+    assert f"is in use by process {os.getpid()} " in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("server_binary")
+def test_a_port_in_use(folder: Folder) -> None:
+    """Told before anything is sent; the jobs are kept, and go on when the port is free."""
+    folder.write("m.csv", HEADER + "1.png,2.png,,,,\n")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        ran = folder.run("m.csv", "--sandbox", BLENDQ_RECEIVER_PORT=port)
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    last = ran.stderr.splitlines()[-1]
+    assert (
+        last == f"blendq: error: the receiver cannot listen on 127.0.0.1:{port}; set BLENDQ_RECEIVER_PORT to a free one"
+    )
+    assert not (folder.data_dir / "sandbox-open-source" / "sandbox").exists()
