@@ -33,7 +33,8 @@ BROKER_PREFIX = "blendq:celery:"
 
 def make_app(settings: Settings) -> Celery:
     """The Celery app of these settings. The same safety settings on both sides, above all the visibility timeout."""
-    app = Celery("blendq", broker=broker_url(settings.redis_address()))
+    # Not the current app: a service that has a Celery app of its own must be able to use a Producer beside it.
+    app = Celery("blendq", broker=broker_url(settings.redis_address()), set_as_current=False)
     app.conf.update(_safety(settings), **_routes(), beat_schedule=_ticks())
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from jobs import events
 from jobs.events import AnswerKind, Event
-from jobs.job import Job, Status, TaskStatus
+from jobs.job import Attempt, Job, Status, TaskStatus
 from jobs.policy import Policy
 from jobs.settings import OnQueued
 from tests.unit.lifecycle_world import LATER, PICTURE, SOON, World, events_for, new_job
@@ -27,13 +28,14 @@ def _shape(world: World) -> object:
         return None if time is None else (time > world.now, world.now - time > LATER / 2)
 
     job = world.job
-    attempts = tuple(
-        (a.number == job.current, when(a.committed_at), when(a.answered_at), a.code, a.task_id, a.refused, a.gone)
-        + (a.withdrawn, a.seen, bool(a.progress), min(a.absences, 3), when(a.absent_since), when(a.seen_at))
-        for a in job.attempts[-2:]
-    )
+    attempts = tuple(_attempt_shape(a, a.number == job.current, when) for a in job.attempts[-2:])
     counts = (min(job.claims, 3), min(job.lost_claims, 3), job.cancel_requested, job.reason and job.reason.kind)
     return (job.status, when(job.due_at), when(job.retrying_since), attempts, counts, world.ordered)
+
+
+def _attempt_shape(a: Attempt, current: bool, when: Callable[[datetime | None], object]) -> object:
+    flags = (current, a.code, a.task_id, a.refused, a.gone, a.withdrawn, a.seen, bool(a.progress), min(a.absences, 3))
+    return flags, when(a.committed_at), when(a.answered_at), when(a.absent_since), when(a.seen_at)
 
 
 def _explore(policy: Policy, depth: int) -> list[World]:
