@@ -11,7 +11,7 @@ RELEASE_LEASE_SECONDS = 30.0
 # The lease of an upload is renewed while bytes flow; it outlives one stalled write.
 SUBMIT_LEASE_MARGIN_SECONDS = 15.0
 ANSWER_LEASE_MARGIN_SECONDS = 15.0
-COLLECT_LEASE_SECONDS = 60.0
+COLLECT_LEASE_SECONDS = 20.0  # renewed while bytes come in
 # A job whose workers die this often in a row is taken to be the one that kills them.
 MAX_LOST_CLAIMS = 3
 # "No account" lasts longer than "no room": its backoff starts this many doublings further on.

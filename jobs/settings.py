@@ -85,9 +85,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # Where things are kept.
-    data_dir: Annotated[Path, Field(description="pictures, and the embedded server's data")] = Field(
-        default_factory=_default_data_dir
-    )
+    data_dir: Annotated[
+        Path, AfterValidator(Path.expanduser), Field(description="pictures, and the embedded server's data")
+    ] = Field(default_factory=_default_data_dir)
     redis_url: Annotated[RedisUrl | None, Field(description="absent: the embedded server")] = None
 
     # The API.
@@ -118,8 +118,8 @@ class Settings(BaseModel):
     slots: Annotated[int, Field(ge=1, le=10_000, description="jobs at the API at once")] = 3
     worker_threads: Annotated[int, Field(ge=1, le=256, description="submissions and downloads at once per worker")] = 16
     on_queued: Annotated[OnQueued, Field(description="after a code 22: confirm, resubmit or wait")] = OnQueued.CONFIRM
-    backoff_base_seconds: Seconds = 2.0
-    backoff_cap_seconds: Seconds = 120.0
+    backoff_base_seconds: Annotated[Seconds, Field(description="the first backoff; each next is twice as long")] = 2.0
+    backoff_cap_seconds: Annotated[Seconds, Field(description="no backoff is longer")] = 120.0
     resubmit_limit_seconds: Annotated[Seconds, Field(description="give up when nothing was accepted for so long")] = (
         86400.0
     )
@@ -131,19 +131,19 @@ class Settings(BaseModel):
     )
 
     # Times of one submission; each is longer than the one before, and so are the leases.
-    connect_timeout_seconds: Seconds = 10.0
-    write_timeout_seconds: Seconds = 15.0
-    answer_timeout_seconds: Seconds = 60.0
-    upload_timeout_seconds: Seconds = 300.0
+    connect_timeout_seconds: Annotated[Seconds, Field(description="for a connection to the API")] = 10.0
+    write_timeout_seconds: Annotated[Seconds, Field(description="for 64 KiB of an upload")] = 15.0
+    answer_timeout_seconds: Annotated[Seconds, Field(description="for the API's answer, once all is sent")] = 60.0
+    upload_timeout_seconds: Annotated[Seconds, Field(description="for a whole upload")] = 300.0
 
     # Asking about silent jobs.
-    poll_min_seconds: Seconds = 2.0
-    poll_max_seconds: Seconds = 30.0
+    poll_min_seconds: Annotated[Seconds, Field(description="ask about a new task after so long")] = 2.0
+    poll_max_seconds: Annotated[Seconds, Field(description="ask about an old task at least so often")] = 30.0
     silence_seconds: Annotated[
         Seconds, Field(description="where callbacks are expected: ask after this much silence")
     ] = 45.0
     missing_after_seconds: Annotated[Seconds, Field(description="a task absent for so long is lost there")] = 600.0
-    missing_absences: Annotated[int, Field(ge=1, le=100)] = 3
+    missing_absences: Annotated[int, Field(ge=1, le=100, description="and after so many absences")] = 3
     unsure_limit_seconds: Annotated[Seconds, Field(description="then an unsure job is parked")] = 900.0
     task_limit_seconds: Annotated[Seconds, Field(description="an accepted task silent for so long is parked")] = 21600.0
     collect_limit_seconds: Annotated[
@@ -151,9 +151,9 @@ class Settings(BaseModel):
     ] = 86400.0
 
     # Limits on every input.
-    max_image_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 20 << 20
-    max_image_pixels: Annotated[int, Field(ge=1024, le=1 << 30)] = 64_000_000
-    max_result_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 64 << 20
+    max_image_bytes: Annotated[int, Field(ge=1024, le=1 << 30, description="of a picture that is sent")] = 20 << 20
+    max_image_pixels: Annotated[int, Field(ge=1024, le=1 << 30, description="width times height")] = 64_000_000
+    max_result_bytes: Annotated[int, Field(ge=1024, le=1 << 30, description="of a finished picture")] = 64 << 20
 
     @model_validator(mode="after")
     def _times_are_ordered(self) -> Self:

@@ -12,37 +12,27 @@ import random
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.events import Conflict, Event
+from jobs.gate import Gate, rank
 from jobs.history import HistoryEntry
 from jobs.job import Attempt, Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change, Moment, advance
 from jobs.policy import Policy
+from jobs.server import lua, server_time, to_bytes, to_ms, to_text, to_time, unavailable
 
-SOCKET_TIMEOUT_SECONDS = 5.0
 # A lost reply is asked for again under the same name; three times cover a restart of the connection.
 WRITE_TRIES = 3
 WRITE_RETRY_SECONDS = 0.1
 # Every lost race means that somebody else moved the job; so many in a row mean that something is wrong.
 MAX_RACES = 50
-# Ready jobs are ordered by priority, then by age. Both fit exactly into the 53 bits of a zset's score.
-RANKS_A_PRIORITY = 10**13
-
-
-def rank(job: Job) -> int:
-    """The score of a ready job: the lowest goes first. Strict by priority, the oldest first within one."""
-    return (9 - job.request.priority) * RANKS_A_PRIORITY + job.order
 
 
 def tally(job: Job) -> dict[str, int]:
@@ -76,15 +66,6 @@ class NoSlot(Exception):
     """Every slot is held: the job was not released. Not an error, and it does not leave dispatch."""
 
 
-@dataclass(frozen=True)
-class Pause:
-    """Why submitting is stopped. `kind` is an AnswerKind's value."""
-
-    kind: str
-    message: str
-    at: datetime
-
-
 class JobStore:
     """All jobs of one blendq.
 
@@ -104,25 +85,25 @@ class JobStore:
         self.policy = policy
         self._chance = chance or random.SystemRandom()
         self.keys = keys or Keys()
-        self._save_script = client.register_script(_lua("save"))
-        self._create_script = client.register_script(_lua("create"))
-        self._take_due_script = client.register_script(_lua("take_due"))
-        self._ripen_script = client.register_script(_lua("ripen"))
+        self.gate = Gate(client, self.keys, self.find_many)
+        self._save_script = client.register_script(lua("save"))
+        self._create_script = client.register_script(lua("create"))
+        self._take_due_script = client.register_script(lua("take_due"))
 
     def close(self) -> None:
         self._redis.close()
 
     def ping(self) -> None:
         """Raises StoreUnavailable when Redis does not answer."""
-        with _unavailable():
+        with unavailable():
             self._redis.ping()
 
     # Reading ---------------------------------------------------------------------------------------------------
 
     def find(self, job_id: str) -> Job | None:
-        with _unavailable():
+        with unavailable():
             doc = self._redis.hget(self.keys.job(job_id), "doc")
-        return None if doc is None else Job.model_validate_json(_bytes(doc))
+        return None if doc is None else Job.model_validate_json(to_bytes(doc))
 
     def get(self, job_id: str) -> Job:
         """
@@ -135,7 +116,7 @@ class JobStore:
 
     def find_many(self, job_ids: Sequence[str]) -> list[Job | None]:
         """The jobs in the order asked for, in one round trip."""
-        with _unavailable():
+        with unavailable():
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in job_ids:
                 pipeline.hget(self.keys.job(job_id), "doc")
@@ -145,50 +126,43 @@ class JobStore:
     def history(self, job_id: str) -> list[HistoryEntry]:
         """What the job has been through, the oldest first; the enqueueing is told by the record itself."""
         job = self.get(job_id)
-        with _unavailable():
+        with unavailable():
             lines: Any = self._redis.lrange(self.keys.history(job_id), 0, -1)
         return [HistoryEntry.enqueued(job), *(HistoryEntry.model_validate_json(line) for line in lines)]
 
     def counts(self, campaign: str | None = None) -> dict[str, int]:
         """The tally of one campaign, or of all jobs: a count for each status, submissions, resubmissions, 22s."""
         key = self.keys.counts if campaign is None else self.keys.campaign_counts(campaign)
-        with _unavailable():
+        with unavailable():
             found: Any = self._redis.hgetall(key)
-        return {_text(name): int(count) for name, count in found.items() if int(count)}
+        return {to_text(name): int(count) for name, count in found.items() if int(count)}
 
     def campaigns(self) -> list[tuple[str, datetime]]:
         """Every campaign with the time of its first job, the oldest first."""
-        with _unavailable():
+        with unavailable():
             found: Any = self._redis.zrange(self.keys.campaigns, 0, -1, withscores=True)
-        return [(_text(name), datetime.fromtimestamp(ms / 1000, UTC)) for name, ms in found]
+        return [(to_text(name), datetime.fromtimestamp(ms / 1000, UTC)) for name, ms in found]
 
     def campaign_jobs(self, campaign: str, page: int = 500) -> Iterator[Job]:
         """The campaign's jobs in the order they were enqueued, read page by page."""
         start = 0
         while True:
-            with _unavailable():
+            with unavailable():
                 ids: Any = self._redis.zrange(self.keys.campaign_jobs(campaign), start, start + page - 1)
             if not ids:
                 return
-            yield from (job for job in self.find_many([_text(one) for one in ids]) if job)
+            yield from (job for job in self.find_many([to_text(one) for one in ids]) if job)
             start += page
-
-    def slots_held(self) -> int:
-        with _unavailable():
-            held: Any = self._redis.scard(self.keys.slots)
-        return int(held)
 
     def now(self) -> datetime:
         """The server's clock, the only one that counts."""
-        with _unavailable():
-            seconds, micros = self._redis.time()
-        return _time(seconds, micros)
+        return server_time(self._redis)
 
     # Writing ---------------------------------------------------------------------------------------------------
 
     def next_orders(self, count: int) -> int:
         """Set `count` places in the order of all jobs aside; returns the first. Unused ones are harmless."""
-        with _unavailable():
+        with unavailable():
             last: Any = self._redis.incrby(self.keys.order, count)
         return int(last) - count + 1
 
@@ -211,7 +185,7 @@ class JobStore:
             self.keys.campaign_jobs(campaign),
             *(self.keys.job(job.id) for job in jobs),
         ]
-        args: list[Any] = [campaign, _ms(jobs[0].created_at)]
+        args: list[Any] = [campaign, to_ms(jobs[0].created_at)]
         for job in jobs:
             args += [job.id, rank(job), job.order, _doc(job)]
         created = self._repeatable(lambda: self._create_script(keys=keys, args=args))
@@ -250,75 +224,21 @@ class JobStore:
     def take_due(self, status: Status, count: int, hold_seconds: float) -> list[str]:
         """Take jobs of one status that are due to be looked at; nobody else gets them for `hold_seconds`."""
         args = [count, int(hold_seconds * 1000)]
-        with _unavailable():
+        with unavailable():
             ids: Any = self._take_due_script(keys=[self.keys.at(status)], args=args)
-        return [_text(one) for one in ids]
+        return [to_text(one) for one in ids]
 
     def extend_lease(self, job: Job, seconds: float) -> None:
         """Whoever holds the job is alive: look at it only after `seconds` from now. Not a change of the record."""
-        until = _ms(self.now()) + int(seconds * 1000)
-        with _unavailable():
+        until = to_ms(self.now()) + int(seconds * 1000)
+        with unavailable():
             self._redis.zadd(self.keys.at(job.status), {job.id: until}, xx=True, gt=True)
-
-    # Dispatch --------------------------------------------------------------------------------------------------
-
-    def ripen(self, page: int = 500) -> int:
-        """Put the waiting jobs that have become due among the ready ones; returns how many."""
-        moved = 0
-        while True:
-            with _unavailable():
-                found: Any = self._redis.zrangebyscore(self.keys.later, "-inf", _ms(self.now()), 0, page)
-            ids = [_text(one) for one in found]
-            ranks = [(job.id, rank(job)) for job in self.find_many(ids) if job]
-            args = [part for pair in ranks for part in pair]
-            if args:
-                with _unavailable():
-                    moved += int(self._ripen_script(keys=[self.keys.later, self.keys.ready], args=args))
-            if len(ids) < page:
-                return moved
-
-    def ready(self, count: int) -> list[str]:
-        """The jobs that are to go next, in order."""
-        with _unavailable():
-            ids: Any = self._redis.zrange(self.keys.ready, 0, count - 1) if count > 0 else []
-        return [_text(one) for one in ids]
-
-    def ask_dispatch(self, hold_seconds: float = 1.0) -> bool:
-        """Whether a wake-up for dispatch should be sent now; False when one is on its way already."""
-        with _unavailable():
-            return bool(self._redis.set(self.keys.dispatch_asked, 1, nx=True, px=int(hold_seconds * 1000)))
-
-    def dispatch_begins(self) -> None:
-        """From here on a slot that becomes free needs a new wake-up."""
-        with _unavailable():
-            self._redis.delete(self.keys.dispatch_asked)
-
-    # The pause -------------------------------------------------------------------------------------------------
-
-    def pause(self, kind: str, message: str, seconds: float) -> None:
-        """Stop submitting for a while: only a person can help, and every try would be refused alike."""
-        doc = json.dumps({"kind": kind, "message": message, "at": self.now().isoformat()})
-        with _unavailable():
-            self._redis.set(self.keys.pause, doc, px=int(seconds * 1000))
-
-    def paused(self) -> Pause | None:
-        with _unavailable():
-            doc = self._redis.get(self.keys.pause)
-        if doc is None:
-            return None
-        fields = json.loads(_bytes(doc))
-        return Pause(fields["kind"], fields["message"], datetime.fromisoformat(fields["at"]))
-
-    def resume(self) -> None:
-        """Submit again at once."""
-        with _unavailable():
-            self._redis.delete(self.keys.pause)
 
     # Inside ----------------------------------------------------------------------------------------------------
 
     def _load(self, job_id: str) -> tuple[Job, str, datetime]:
         """The record, its version, and the server's clock, in one round trip."""
-        with _unavailable():
+        with unavailable():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.hmget(self.keys.job(job_id), ["doc", "version"])
             pipeline.time()
@@ -326,7 +246,7 @@ class JobStore:
         (doc, version), (seconds, micros) = answers
         if doc is None:
             raise JobNotFound(f"there is no job {job_id}")
-        return Job.model_validate_json(doc), _text(version), _time(seconds, micros)
+        return Job.model_validate_json(doc), to_text(version), to_time(seconds, micros)
 
     def _save(
         self, before: Job, change: Change, event: Event, version: str, now: datetime, slot_limit: int | None
@@ -358,15 +278,15 @@ class JobStore:
         facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
         args = [_doc(after), entry.to_line(), facts_json]
         answer = self._repeatable(lambda: self._save_script(keys=keys, args=args))
-        return [_text(part) for part in answer]
+        return [to_text(part) for part in answer]
 
     def _place(self, job: Job, now: datetime) -> tuple[str, int] | None:
         """The zset in which the job stands, and its score there."""
         if job.due_at is None:
             return None
         if job.status is not Status.WAITING:
-            return self.keys.at(job.status), _ms(job.due_at)
-        return (self.keys.ready, rank(job)) if job.due_at <= now else (self.keys.later, _ms(job.due_at))
+            return self.keys.at(job.status), to_ms(job.due_at)
+        return (self.keys.ready, rank(job)) if job.due_at <= now else (self.keys.later, to_ms(job.due_at))
 
     def _conflict(self, job: Job, wanted: Job, owner: str) -> Applied:
         """I5: a task has one job. Neither of two can be trusted to have its own picture, so both are parked."""
@@ -378,41 +298,13 @@ class JobStore:
         """Call a script that may be repeated; a reply that was lost is asked for again."""
         for last in (False,) * (WRITE_TRIES - 1) + (True,):
             try:
-                with _unavailable():
+                with unavailable():
                     return call()
             except StoreUnavailable:
                 if last:
                     raise
                 time.sleep(WRITE_RETRY_SECONDS)
         raise AssertionError("unreachable")  # pragma: no cover
-
-
-def connect(url: str) -> redis.Redis:
-    """A client for the store: explicit timeouts, and no retry of its own, since a repeated script may have run."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=SOCKET_TIMEOUT_SECONDS,
-        socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
-        health_check_interval=15,
-        retry=Retry(NoBackoff(), 0),
-        max_connections=512,
-        **({} if url.startswith("unix:") else {"socket_keepalive": True}),
-    )
-
-
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    """Redis' own errors, told in one of ours. A ResponseError of a script is a defect of ours and goes through."""
-    try:
-        yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError) as error:
-        raise StoreUnavailable(
-            f"Redis does not answer ({type(error).__name__}); is it running and not full?"
-        ) from error
-
-
-def _lua(name: str) -> str:
-    return files("jobs").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
 
 
 def _doc(job: Job) -> str:
@@ -432,19 +324,3 @@ def _new_task_id(before: Job, after: Job) -> str | None:
 
 def _named(attempt: Attempt) -> bool:
     return attempt.task_id is not None and not attempt.gone
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
-
-
-def _time(seconds: Any, micros: Any) -> datetime:
-    return datetime.fromtimestamp(int(seconds) + int(micros) / 1_000_000, UTC)
-
-
-def _bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

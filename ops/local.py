@@ -25,8 +25,10 @@ from ops.embedded import EmbeddedServer, hosting
 from ops.ownership import Ownership
 
 LOOPBACK = "127.0.0.1"
-# All of it leaves within ten seconds: most of them are the worker's, which may have an answer on the wire.
-STOPPING = ((("beat", "worker"), 6.0), (("receiver", "sandbox"), 2.0))
+# The worker leaves at once, but for answers on the wire: ended while one may come, it would lose track of a submission
+# that was paid for. So it is given as long as an answer may take; whoever is in a hurry presses Ctrl-C twice.
+WORKER_MARGIN_SECONDS = 6.0
+STOP_SECONDS = 2.0
 GUESTS_SECONDS = 1.0
 # A task of 30 to 90 s takes 2 to 5 s: long enough to see the jobs move, short enough to watch.
 SANDBOX_SPEED = 20.0
@@ -141,7 +143,7 @@ class LocalStack:
         """Free ports, where the user chose none; the last run's again, since the API may still know its addresses."""
         new: dict[str, object] = {}
         host, port = self.settings.receiver_host, self.settings.receiver_port
-        if not port or "receiver_port" not in self.settings.model_fields_set:
+        if not port or (self._sandbox and "receiver_port" not in self.settings.model_fields_set):
             new["receiver_port"] = _free_port(self.logs, "receiver", host)
         elif self._needs_receiver() and _probe(host, port) is None:
             raise PortInUse(f"the receiver cannot listen on {host}:{port}; set BLENDQ_RECEIVER_PORT to a free one")
@@ -202,7 +204,8 @@ class LocalStack:
         children = {child.name: child for child in self._children}
         self._children = []
         try:
-            for names, seconds in STOPPING:
+            patience = self.settings.answer_timeout_seconds + WORKER_MARGIN_SECONDS
+            for names, seconds in ((("beat", "worker"), patience), (("receiver", "sandbox"), STOP_SECONDS)):
                 _stop([children[name] for name in names if name in children], seconds)
         except KeyboardInterrupt:
             self._owner.reaper.close()  # told twice: everything ends at once, the server too; it loses nothing by it

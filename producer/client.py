@@ -26,8 +26,9 @@ from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
 from jobs.request import BlendRequest
+from jobs.server import connect
 from jobs.settings import Settings
-from jobs.store import Applied, JobStore, connect
+from jobs.store import Applied, JobStore
 from producer.campaign import check_name
 from producer.identity import job_id
 from producer.manifest import Row, prepare
@@ -270,7 +271,7 @@ class Producer:
     def _wake_dispatch(self) -> None:
         """The jobs are safe already; without a wake-up the next tick of the clock finds them."""
         with suppress(StoreUnavailable):
-            if self.store.ask_dispatch():
+            if self.store.gate.ask_dispatch():
                 self._wakeups.dispatch()
 
 

@@ -7,8 +7,10 @@ import logging
 from jobs.events import Collected, CollectFailed
 from jobs.images import StoredImage
 from jobs.job import Attempt, Job, Picture, Status
+from jobs.policy import COLLECT_LEASE_SECONDS
 from worker.context import Context
 from worker.download import DownloadError, LinkExpiredError
+from worker.lease import LeavingError, renewer
 from worker.proxy.lookups import Found
 from worker.sightings import seen
 
@@ -26,7 +28,7 @@ def collect(context: Context, job_id: str) -> None:
         return
     try:
         stored, url = _fetch(context, job, attempt)
-    except DownloadError as error:
+    except (DownloadError, LeavingError) as error:
         _log.warning("job=%s picture not fetched: %s", job_id, error)
         context.store.apply(job_id, CollectFailed(str(error)))
         return
@@ -35,13 +37,14 @@ def collect(context: Context, job_id: str) -> None:
 
 def _fetch(context: Context, job: Job, attempt: Attempt) -> tuple[StoredImage, str]:
     url = attempt.image_url or ""
+    renew = renewer(context, job, COLLECT_LEASE_SECONDS)
     try:
-        return context.downloads.fetch(url, context.images), url
+        return context.downloads.fetch(url, context.images, renew), url
     except LinkExpiredError:
         fresh = _fresh_link(context, job, attempt)
         if fresh is None or fresh == url:
             raise
-        return context.downloads.fetch(fresh, context.images), fresh
+        return context.downloads.fetch(fresh, context.images, renew), fresh
 
 
 def _fresh_link(context: Context, job: Job, attempt: Attempt) -> str | None:

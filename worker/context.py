@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from dataclasses import dataclass, field
 
 from celery import Celery
@@ -13,8 +14,9 @@ from jobs.images import ImageStore
 from jobs.job import Status
 from jobs.policy import Policy
 from jobs.queue import Wakeups
+from jobs.server import connect
 from jobs.settings import Settings
-from jobs.store import Applied, JobStore, connect
+from jobs.store import Applied, JobStore
 from worker.download import Downloads
 from worker.hooks import Hooks
 from worker.proxy.client import ProxyClient
@@ -37,6 +39,7 @@ class Context:
     hooks: Hooks
     wakeups: Wakeups
     name: str = field(default_factory=process_name)
+    leaving: threading.Event = field(default_factory=threading.Event)  # set when the process is told to end
 
     @classmethod
     def open(cls, settings: Settings, app: Celery) -> Context:
@@ -75,5 +78,5 @@ def follow_up(store: JobStore, wakeups: Wakeups, applied: Applied) -> None:
         return
     if applied.after.status is Status.COLLECTING:
         wakeups.collect(applied.after.id)
-    if (applied.freed_slot or applied.after.status is Status.WAITING) and store.ask_dispatch():
+    if (applied.freed_slot or applied.after.status is Status.WAITING) and store.gate.ask_dispatch():
         wakeups.dispatch()

@@ -16,10 +16,10 @@ def dispatch(context: Context) -> int:
         how many were released. Any number of dispatchers may run at once: each release is guarded by the store.
     """
     store = context.store
-    store.dispatch_begins()
-    if store.paused():
+    store.gate.dispatch_begins()
+    if store.gate.paused():
         return 0
-    store.ripen()
+    store.gate.ripen()
     released = 0
     while page := _release_page(context, store):
         released += page
@@ -29,7 +29,7 @@ def dispatch(context: Context) -> int:
 def _release_page(context: Context, store: JobStore) -> int:
     slots = context.settings.slots
     released = 0
-    for job_id in store.ready(min(PAGE, slots - store.slots_held())):
+    for job_id in store.gate.ready(min(PAGE, slots - store.gate.slots_held())):
         try:
             applied = store.apply(job_id, Release(), slot_limit=slots)
         except NoSlot:

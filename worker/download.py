@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -11,7 +12,7 @@ from jobs.errors import BlendqError, PictureError
 from jobs.images import ImageStore, StoredImage
 
 MAX_REDIRECTS = 3
-READ_TIMEOUT_SECONDS = 20.0
+READ_TIMEOUT_SECONDS = 10.0  # below the lease of a download
 DEADLINE_SECONDS = 180.0
 CHUNK_BYTES = 1 << 16
 # What servers answer to a link that has expired.
@@ -46,8 +47,13 @@ class Downloads:
     def close(self) -> None:
         self._http.close()
 
-    def fetch(self, url: str, images: ImageStore) -> StoredImage:
+    def fetch(self, url: str, images: ImageStore, progress: Callable[[], None]) -> StoredImage:
         """Download a picture into the store; checked by decoding it, durable when it returns.
+
+        Args:
+            url: http or https.
+            images: where it is kept.
+            progress: called between pieces; what it raises ends the download.
 
         Raises:
             LinkExpiredError: the link answers 401, 403, 404 or 410.
@@ -56,7 +62,7 @@ class Downloads:
         deadline = time.monotonic() + DEADLINE_SECONDS
         for _ in range(MAX_REDIRECTS + 1):
             try:
-                found = self._get(url, images, deadline)
+                found = self._get(url, images, progress, deadline)
             except httpx.HTTPError as error:
                 raise DownloadError(f"the picture did not come: {type(error).__name__}") from error
             except PictureError as error:
@@ -66,7 +72,7 @@ class Downloads:
             url = found
         raise DownloadError(f"the picture's link redirects more than {MAX_REDIRECTS} times")
 
-    def _get(self, url: str, images: ImageStore, deadline: float) -> StoredImage | str:
+    def _get(self, url: str, images: ImageStore, progress: Callable[[], None], deadline: float) -> StoredImage | str:
         """The stored picture, or the address that the answer redirects to."""
         if urlsplit(url).scheme not in ("http", "https"):
             raise DownloadError("the picture's link is neither http nor https")
@@ -81,5 +87,6 @@ class Downloads:
                 for chunk in response.iter_raw(CHUNK_BYTES):
                     if time.monotonic() > deadline:
                         raise DownloadError(f"the picture did not come whole within {DEADLINE_SECONDS:.0f} s")
+                    progress()
                     incoming.write(chunk)
                 return incoming.keep()

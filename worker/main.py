@@ -27,6 +27,11 @@ def run_worker(settings: Settings) -> int:
     app = make_app(settings)
     context = Context.open(settings, app)
     register(app, lambda: context)
+
+    def leave(**_: object) -> None:
+        context.leaving.set()
+
+    signals.worker_shutting_down.connect(leave, weak=False)
     try:
         worker = app.Worker(
             hostname=f"blendq@{process_name()}", loglevel="INFO", without_gossip=True, without_mingle=True, quiet=True

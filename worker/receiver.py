@@ -26,8 +26,9 @@ from starlette.routing import Route
 from jobs.errors import JobNotFound, PortInUse, StoreUnavailable
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
+from jobs.server import connect
 from jobs.settings import Settings
-from jobs.store import JobStore, connect
+from jobs.store import JobStore
 from worker.context import follow_up
 from worker.hooks import Hooks
 from worker.main import set_up_logging

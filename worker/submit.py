@@ -18,10 +18,10 @@ from jobs.events import PAUSING, Answer, AnswerKind, Claim, Commit, NoAnswer
 from jobs.job import Job
 from jobs.store import Applied
 from worker.context import Context, follow_up
+from worker.lease import LeavingError, renewer
 from worker.proxy.answers import Accepted, Exists, NotSent, Queued, Refused, Unsure, Verdict
 from worker.proxy.body import BlendBody, Picture
 
-LEASE_RENEWAL_SECONDS = 5.0
 RECORD_RETRY_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ def submit(context: Context, job_id: str) -> None:
 
     A wake-up that comes twice or late finds nothing to claim, and nothing happens.
     """
+    if context.leaving.is_set():
+        return  # released again when its lease ends
     claimed = context.store.apply(job_id, Claim(context.name))
     if not claimed.changed:
         _log.info("job=%s is %s: nothing to submit", job_id, claimed.after.status)
@@ -56,13 +58,14 @@ def _upload(context: Context, job: Job) -> Answer | NoAnswer | None:
     """What came of the upload; None when it is no longer ours to record."""
     number = job.current
     try:
-        verdict = context.proxy.submit_blend(_body(context, job), _committer(context, job), _renewer(context, job))
+        renew = renewer(context, job, context.store.policy.submit_lease_seconds)
+        verdict = context.proxy.submit_blend(_body(context, job), _committer(context, job), renew)
     except PictureMissing as error:
         return Answer(number, AnswerKind.INVALID, description=str(error))
     except LeaseLostError:
         _log.warning("job=%s attempt=%d was taken over before the last byte: nothing was sent", job.id, number)
         return None
-    except StoreUnavailable as error:
+    except (StoreUnavailable, LeavingError) as error:
         # Raised by the commit or the renewal, so before the last byte.
         return Answer(number, AnswerKind.NOT_SENT, description=str(error))
     return _event(number, verdict)
@@ -93,20 +96,6 @@ def _committer(context: Context, job: Job) -> Callable[[], None]:
             raise LeaseLostError(f"job {job.id}: the lease on attempt {job.current} is lost")
 
     return commit
-
-
-def _renewer(context: Context, job: Job) -> Callable[[], None]:
-    """Called between chunks: an upload that moves keeps its lease, however long it takes."""
-    seconds = context.store.policy.submit_lease_seconds
-    renewed_at = time.monotonic()
-
-    def renew() -> None:
-        nonlocal renewed_at
-        if time.monotonic() - renewed_at >= LEASE_RENEWAL_SECONDS:
-            context.store.extend_lease(job, seconds)
-            renewed_at = time.monotonic()
-
-    return renew
 
 
 def _event(number: int, verdict: Verdict | NotSent) -> Answer | NoAnswer:
@@ -145,4 +134,4 @@ def _record(context: Context, job: Job, event: Answer | NoAnswer) -> Applied | N
 def _pause(context: Context, answer: Answer) -> None:
     message = f"{answer.description} ({answer.code})" if answer.code is not None else answer.description
     _log.error("submitting pauses for %.0f s: %s: %s", context.settings.pause_seconds, answer.kind, message)
-    context.store.pause(answer.kind.value, message, context.settings.pause_seconds)
+    context.store.gate.pause(answer.kind.value, message, context.settings.pause_seconds)

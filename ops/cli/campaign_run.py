@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import StoreUnavailable, UpstreamRefused, UsageError
+from jobs.gate import Pause
 from jobs.images import ImageStore
 from jobs.job import Status
 from jobs.settings import Settings
-from jobs.store import Pause
 from ops.cli.output import note
 from ops.cli.progress import Display, Progress, finished, in_flight, open_display, total
 from ops.local import LocalStack, SandboxChoice, sandbox_settings
@@ -140,7 +140,7 @@ def carry_out(plan: Plan, began: float) -> Outcome:
 
 def _enqueue(plan: Plan, producer: Producer, outcome: Outcome) -> None:
     # A run is a person's wish to try again, so it lifts what an earlier wrong key has stopped.
-    producer.store.resume()
+    producer.store.gate.resume()
     for start in range(0, len(plan.rows), BATCH_ROWS):
         rows = plan.rows[start : start + BATCH_ROWS]
         requests = [row.request for row in plan.prepared[start : start + BATCH_ROWS]]
@@ -169,7 +169,7 @@ def _follow(
             display.note(line)
         now = time.monotonic()
         try:
-            counts, pause = producer.store.counts(campaign), producer.store.paused()
+            counts, pause = producer.store.counts(campaign), producer.store.gate.paused()
             seen = now
         except StoreUnavailable:
             if now - seen > SERVER_PATIENCE_SECONDS:

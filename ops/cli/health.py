@@ -68,20 +68,17 @@ def worker_health(settings: Settings, host: str | None = None) -> str:
         UnhealthyError: it does not answer, misses a queue, or takes nothing although wake-ups wait and threads are
             free; or Redis does not answer.
     """
-    from jobs.queue import make_app  # noqa: PLC0415  (slow to load, and the other checks do without)
-    from jobs.store import connect  # noqa: PLC0415
+    from kombu.exceptions import OperationalError  # noqa: PLC0415  (slow to load, and the other checks do without)
 
-    with connect(settings.redis_address()) as client, make_app(settings) as app:
-        _ping(client)
-        return _worker_health(app, client, host or socket.gethostname())
+    from jobs.queue import make_app  # noqa: PLC0415  (as above)
+    from jobs.server import connect  # noqa: PLC0415  (as above)
 
-
-def _ping(client: redis.Redis) -> None:
-    """Gives up in time, while the broker's own connection would be tried again and again."""
     try:
-        client.ping()
-    except (redis.ConnectionError, redis.TimeoutError) as problem:
-        raise UnhealthyError(f"Redis does not answer ({type(problem).__name__})") from problem
+        with connect(settings.redis_address()) as client, make_app(settings) as app:
+            client.ping()  # gives up in time, while the broker's own connection would be tried again and again
+            return _worker_health(app, client, host or socket.gethostname())
+    except (redis.RedisError, OperationalError) as problem:
+        raise UnhealthyError(f"Redis does not answer ({type(problem).__name__}); is it running?") from problem
 
 
 def _worker_health(app: Celery, client: redis.Redis, host: str) -> str:

@@ -17,7 +17,7 @@ from ops.cli.options import place_words, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, duration, error, json_option, note, print_json, print_pairs
 
 if TYPE_CHECKING:
-    from jobs.store import Pause
+    from jobs.gate import Pause
     from ops.cli.campaign_run import Outcome, Plan
 
 ADVICE = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ops.sandbox.process import SandboxProcess
-from tests.acceptance.runs import EXAMPLES, Runs, small_manifest, wait_for
+from tests.acceptance.runs import EXAMPLES, Runs, free_port, small_manifest, wait_for
 
 ROWS = 12
 QUICK = ("--speed", "60")
@@ -138,7 +138,8 @@ def test_bad_callbacks_and_lost_answers(tmp_path: Path, manifest: Path, faults: 
         quick = {"POLL_MIN": "0.5", "POLL_MAX": "2", "SILENCE": "3", "BACKOFF_BASE": "0.5", "BACKOFF_CAP": "3"}
         environment = {f"BLENDQ_{name}_SECONDS": value for name, value in quick.items()}
         environment |= {"BLENDQ_API_URL": box.url, "BLENDQ_API_KEY": "k" * 20, "BLENDQ_SLOTS": "4"}
-        environment |= {"BLENDQ_RECEIVER_PORT": "18797", "BLENDQ_PUBLIC_URL": "http://127.0.0.1:18797"}
+        port = free_port()
+        environment |= {"BLENDQ_RECEIVER_PORT": str(port), "BLENDQ_PUBLIC_URL": f"http://127.0.0.1:{port}"}
         told = Runs(tmp_path, manifest, environment=environment).run()
         ledger = (api / "data" / "ledger.jsonl").read_text()
     assert told["succeeded"] == ROWS

@@ -16,8 +16,8 @@ import pytest
 import redis
 
 from jobs.errors import DataDirInUse, StackError, UsageError
+from jobs.server import connect
 from jobs.settings import Settings
-from jobs.store import connect
 from ops import embedded
 from ops.embedded import EmbeddedServer, answers, joined_or_started
 from ops.ownership import Ownership, holder
@@ -29,7 +29,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from jobs.settings import Settings
-from jobs.store import connect
+from jobs.server import connect
 from ops.embedded import EmbeddedServer
 from ops.ownership import Ownership
 settings = Settings(data_dir=Path(sys.argv[1]))

@@ -33,8 +33,8 @@ from jobs.job import Job, Picture, Status, TaskStatus
 from jobs.keys import Keys
 from jobs.queue import BROKER_PREFIX, Wakeups, make_app
 from jobs.request import BlendRequest
+from jobs.server import connect
 from jobs.settings import Settings
-from jobs.store import connect
 from producer import Finished, Producer
 from producer.campaign import summaries, summary
 
@@ -271,7 +271,7 @@ def test_dispatch_is_woken_once_for_many(blends: Producer, settings: Settings, d
     before = messages(settings)
     list(blends.enqueue_many(many(digests, 1200)))
     assert messages(settings) == before + 1
-    blends.store.dispatch_begins()
+    blends.store.gate.dispatch_begins()
     blends.enqueue_batch(list(many(digests, 10)), campaign="default")  # nothing new: nothing to do
     assert messages(settings) == before + 1
 
@@ -363,10 +363,10 @@ def test_cancel_and_retry(blends: Producer, pair: BlendRequest) -> None:
 
 def test_cancel_frees_a_slot_and_wakes_dispatch(blends: Producer, settings: Settings, pair: BlendRequest) -> None:
     job = happen(blends, blends.enqueue(pair), events.Release())
-    blends.store.dispatch_begins()
+    blends.store.gate.dispatch_begins()
     before = messages(settings)
     assert blends.cancel(job).freed_slot
-    assert (blends.store.slots_held(), messages(settings)) == (0, before + 1)
+    assert (blends.store.gate.slots_held(), messages(settings)) == (0, before + 1)
 
 
 def test_retry_of_a_picture_that_was_paid_for_only_fetches_it(

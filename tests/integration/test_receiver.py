@@ -21,8 +21,9 @@ from jobs.events import AnswerKind
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.policy import Policy
+from jobs.server import connect
 from jobs.settings import Settings
-from jobs.store import JobStore, connect
+from jobs.store import JobStore
 from tests.integration.workbench import Written, wait_for
 from tests.unit.lifecycle_world import new_job
 from worker import receiver as room

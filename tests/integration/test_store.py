@@ -22,7 +22,8 @@ from jobs.events import AnswerKind, Event
 from jobs.job import Job, Status, TaskStatus
 from jobs.keys import Keys
 from jobs.policy import Policy
-from jobs.store import JobStore, NoSlot, connect, tally
+from jobs.server import connect
+from jobs.store import JobStore, NoSlot, tally
 from tests.unit.lifecycle_world import PICTURE, events_for, new_job
 
 
@@ -163,7 +164,7 @@ def test_slots_are_never_exceeded(store: JobStore) -> None:
     store.apply("job_1", events.Release(), slot_limit=2)
     with pytest.raises(NoSlot):
         store.apply("job_2", events.Release(), slot_limit=2)
-    assert (store.get("job_2").status, store.slots_held()) == (Status.WAITING, 2)
+    assert (store.get("job_2").status, store.gate.slots_held()) == (Status.WAITING, 2)
     store.apply("job_0", events.Cancel())
     assert store.apply("job_2", events.Release(), slot_limit=2).changed
 
@@ -187,17 +188,17 @@ def test_ready_jobs_go_by_priority_then_age(store: JobStore) -> None:
     for job_id, priority in (("old", 0), ("young", 0), ("express", 9)):
         job = new_job()
         add(store, job_id, request=job.request.model_copy(update={"priority": priority}))
-    assert store.ready(10) == ["express", "old", "young"]
-    assert store.ready(0) == []
+    assert store.gate.ready(10) == ["express", "old", "young"]
+    assert store.gate.ready(0) == []
 
 
 def test_a_backed_off_job_becomes_ready_when_it_is_due(client: redis.Redis, keys: Keys) -> None:
     store = JobStore(client, Policy(backoff_base_seconds=0.001, backoff_cap_seconds=0.002), keys)
     add(store)
     happen(store, "job_1", *UPLOADED, events.Answer(1, AnswerKind.NO_ROOM, code=23, retry_after_seconds=60))
-    assert (store.ready(1), store.ripen()) == ([], 0)
+    assert (store.gate.ready(1), store.gate.ripen()) == ([], 0)
     client.zadd(keys.later, {"job_1": 0})  # as if the minute had passed
-    assert (store.ripen(), store.ready(1)) == (1, ["job_1"])
+    assert (store.gate.ripen(), store.gate.ready(1)) == (1, ["job_1"])
 
 
 def test_due_jobs_are_taken_by_one_sweeper_only(store: JobStore, client: redis.Redis) -> None:
@@ -223,20 +224,20 @@ def test_a_renewed_lease_is_not_due(store: JobStore, client: redis.Redis) -> Non
 
 
 def test_dispatch_is_asked_for_once(store: JobStore) -> None:
-    assert (store.ask_dispatch(), store.ask_dispatch()) == (True, False)
-    store.dispatch_begins()
-    assert store.ask_dispatch()
+    assert (store.gate.ask_dispatch(), store.gate.ask_dispatch()) == (True, False)
+    store.gate.dispatch_begins()
+    assert store.gate.ask_dispatch()
 
 
 def test_a_pause_tells_why_and_can_be_lifted(store: JobStore) -> None:
-    assert store.paused() is None
-    store.pause("key", "401", seconds=60)
-    pause = store.paused()
+    assert store.gate.paused() is None
+    store.gate.pause("key", "401", seconds=60)
+    pause = store.gate.paused()
     assert pause is not None
     assert (pause.kind, pause.message) == ("key", "401")
     assert store.now() - pause.at < timedelta(seconds=30)
-    store.resume()
-    assert store.paused() is None
+    store.gate.resume()
+    assert store.gate.paused() is None
 
 
 def test_campaigns_are_listed_with_their_jobs_in_order(store: JobStore) -> None:

@@ -160,13 +160,13 @@ def test_what_only_a_person_can_mend_pauses_submitting(open_bench: Open, fault: 
     bench.faults(**{fault: True})
     bench.add()
     assert bench.submit().status is Status.WAITING
-    pause = bench.store.paused()
+    pause = bench.store.gate.paused()
     assert pause is not None
     assert pause.kind == kind
     bench.add("job_2")
     assert bench.submit("job_2").claims == 0, "nobody else is sent into the same refusal"
     bench.faults(**{fault: False})
-    bench.store.resume()
+    bench.store.gate.resume()
     assert bench.work_until(Status.SUCCEEDED).status is Status.SUCCEEDED
     assert bench.work_until(Status.SUCCEEDED, job_id="job_2").claims == 1
     assert len(bench.accepted()) == 2
@@ -178,7 +178,7 @@ def test_no_room_backs_off_and_tries_again(open_bench: Open, fault: str) -> None
     bench.faults(**{fault: True})
     bench.add()
     job = bench.submit()
-    assert (job.status, job.backoffs, bench.store.slots_held()) == (Status.WAITING, 1, 0)
+    assert (job.status, job.backoffs, bench.store.gate.slots_held()) == (Status.WAITING, 1, 0)
     bench.faults(**{fault: False})
     assert bench.work_until(Status.SUCCEEDED).submissions == 1
     assert len(bench.accepted()) == 1
@@ -330,3 +330,29 @@ def test_a_late_success_rescues_a_failed_job(open_bench: Open) -> None:
     assert bench.store.apply("job_1", late).after.status is Status.COLLECTING
     collect(bench.context, "job_1")
     assert bench.store.get("job_1").collect_failures == 1
+
+
+def test_a_worker_that_is_to_leave_gives_its_upload_up_for_free(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    bench.store.apply("job_1", events.Release())
+    claimed = bench.store.apply("job_1", events.Claim("w1")).after
+    bench.context.leaving.set()
+    event = submit_room._upload(bench.context, claimed)
+    assert event is not None
+    assert bench.store.apply("job_1", event).after.status is Status.WAITING
+    assert bench.accepted() == []
+    bench.add("job_2")
+    assert bench.submit("job_2").status is Status.RELEASED, "nothing new is begun"
+
+
+def test_a_worker_that_is_to_leave_gives_its_download_up(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    bench.submit()
+    wait_for(lambda: bench.sweep().status is Status.COLLECTING, lambda: str(bench.history()))
+    bench.context.leaving.set()
+    collect(bench.context, "job_1")
+    assert bench.store.get("job_1").status is Status.COLLECTING
+    bench.context.leaving.clear()
+    bench.work_until(Status.SUCCEEDED)

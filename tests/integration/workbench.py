@@ -19,8 +19,9 @@ from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
 from jobs.request import BlendRequest
+from jobs.server import connect
 from jobs.settings import Settings
-from jobs.store import JobStore, connect
+from jobs.store import JobStore
 from worker.collect import collect
 from worker.context import Context, open_images
 from worker.dispatch import dispatch
