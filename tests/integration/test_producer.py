@@ -292,7 +292,7 @@ def test_redis_lost_after_the_jobs_were_written_is_not_an_error(
     def gone() -> bool:
         raise StoreUnavailable("gone")
 
-    monkeypatch.setattr(blends.store, "ask_dispatch", gone)
+    monkeypatch.setattr(blends.store.gate, "ask_dispatch", gone)
     assert blends.get(blends.enqueue(pair)).status is Status.WAITING
 
 
