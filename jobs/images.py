@@ -246,7 +246,9 @@ def _read_regular_file(path: Path, max_bytes: int) -> bytes:
 
 def _check_size(size: int, max_bytes: int, name: str) -> None:
     if size > max_bytes:
-        raise PictureError(f"{name}: is over the limit of {max_bytes:,} bytes; make it smaller, or raise the limit")
+        raise PictureError(
+            f"{name}: is over the limit of {max_bytes:,} bytes; make it smaller, or raise max_image_bytes"
+        )
 
 
 def _make_folder(folder: Path) -> None:

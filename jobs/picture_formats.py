@@ -41,7 +41,9 @@ def check_picture(file: BinaryIO, max_pixels: int, name: str) -> Header:
     header = read_header(file, name)
     if header.width * header.height > max_pixels:
         size = f"{header.width} x {header.height} pixels"
-        raise PictureError(f"{name}: {size} is over the limit of {max_pixels:,}; make it smaller, or raise the limit")
+        raise PictureError(
+            f"{name}: {size} is over the limit of {max_pixels:,}; make it smaller, or raise max_image_pixels"
+        )
     file.seek(0)
     try:
         with _DECODERS[header.media_type](file) as picture:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -164,16 +164,23 @@ def is_digest(image: str) -> bool:
     return _DIGEST.fullmatch(image) is not None
 
 
-def in_plain_words(error: ValidationError) -> str:
-    """A pydantic error as one line that a person can act on; never echoes a value (it may be picture data)."""
-    return "; ".join(_one_problem(dict(item)) for item in error.errors(include_input=False, include_url=False))
+def in_plain_words(error: ValidationError, noun: str = "field", spell: Callable[[str], str] = repr) -> str:
+    """A pydantic error as one line that a person can act on; never echoes a value (it may be picture data).
+
+    Args:
+        error: what the model said.
+        noun: what an unknown name is called.
+        spell: how an unknown name is written.
+    """
+    items = error.errors(include_input=False, include_url=False)
+    return "; ".join(_one_problem(dict(item), noun, spell) for item in items)
 
 
-def _one_problem(item: dict[str, Any]) -> str:
+def _one_problem(item: dict[str, Any], noun: str, spell: Callable[[str], str]) -> str:
     name = ".".join(str(part) for part in item["loc"]) or "request"
     match item["type"]:
         case "extra_forbidden":
-            return f"unknown field {name!r}"
+            return f"unknown {noun} {spell(name)}"
         case "missing":
             return f"{name} is missing"
         case "enum":

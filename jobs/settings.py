@@ -7,6 +7,7 @@ silently mean the default.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import tempfile
@@ -180,7 +181,8 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise SettingsError(f"settings: {in_plain_words(error)} (names: blendq settings)") from error
+            problems = in_plain_words(error, "setting", _spelled)
+            raise SettingsError(f"settings: {problems} (`blendq settings` lists them all)") from error
 
     def redis_address(self) -> str:
         """The URL of Redis: the one that is set, else the embedded server's socket under `data_dir`."""
@@ -197,6 +199,11 @@ class Settings(BaseModel):
     def to_environment(self) -> dict[str, str]:
         """These settings as variables for a child process; secrets in the clear, so never log the result."""
         return {PREFIX + name.upper(): str(_plain(value)) for name, value in self if value is not None and value != ""}
+
+
+def _spelled(name: str) -> str:
+    close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    return PREFIX + name.upper() + (f" (did you mean {PREFIX}{close[0].upper()}?)" if close else "")
 
 
 def _plain(value: object) -> object:

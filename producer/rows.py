@@ -178,6 +178,8 @@ def _columns(path: Path, names: Sequence[str]) -> list[str]:
     names = [name.strip() for name in names]
     while names and not names[-1]:  # spreadsheets leave these
         names.pop()
+    if not names:
+        raise ManifestError(f"{path}: is empty; begin with a header row, such as custom_id,image1,image2")
     known = (*_PICTURE_COLUMNS, *_FIELDS)
     columns = [name if name in _PICTURE_COLUMNS else _FIELDS.get(name, "") for name in names]
     for name, column in zip(names, columns, strict=True):

@@ -149,7 +149,7 @@ def test_no_api_and_no_sandbox(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("BLENDQ_SLOT", "3", "unknown field 'slot'"),
+        ("BLENDQ_SLOT", "3", "unknown setting BLENDQ_SLOT"),
         ("BLENDQ_SLOTS", "many", "slots"),
         ("BLENDQ_API_URL", "htp:/nowhere", "api_url"),
         ("BLENDQ_PUBLIC_URL", "https://me/?secret=1", "public_url"),

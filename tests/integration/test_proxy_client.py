@@ -1,4 +1,4 @@
-"""ProxyClient against servers that misbehave on a real wire (faults.md 6, 7, 8, 9; I2, I3, I8)."""
+"""ProxyClient against servers that misbehave on a real wire (I2, I3, I8)."""
 
 from __future__ import annotations
 

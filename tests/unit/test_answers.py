@@ -1,4 +1,4 @@
-"""The verdict table (faults.md 9): every combination of HTTP status, code, description and shape of result.
+"""The verdict table: every combination of HTTP status, code, description and shape of result.
 
 Proves the part of I2 that hangs on reading: only an answer that proves refusal is a refusal.
 """

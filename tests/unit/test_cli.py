@@ -179,7 +179,7 @@ def test_settings_helps_with_a_bad_one(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert main(["settings"]) == 2
     said = capsys.readouterr()
     assert "BLENDQ_SLOTS = 3" in said.out
-    assert "unknown field 'slot'" in said.err
+    assert "unknown setting BLENDQ_SLOT (did you mean BLENDQ_SLOTS?)" in said.err
 
 
 # --- the sandbox's settings ----------------------------------------------------------------------------------------

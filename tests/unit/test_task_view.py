@@ -1,4 +1,4 @@
-"""The task JSON: unknown fields are ignored, unknown statuses and odd values do not crash (api.md, "Tasks")."""
+"""The task JSON: unknown fields are ignored, unknown statuses and odd values do not crash."""
 
 from __future__ import annotations
 
