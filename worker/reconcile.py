@@ -26,21 +26,25 @@ HOLD_SECONDS = 5.0
 MAX_BATCHES_A_SWEEP = 20
 
 _log = logging.getLogger(__name__)
-_sweeping = threading.Lock()
+_asking = threading.Lock()
 
 
 def sweep(context: Context) -> None:
-    """Look once at everything that is due. A second sweep in the same process would only wait for the same API."""
-    if not _sweeping.acquire(blocking=False):
-        return
-    try:
-        _end_leases(context)
-        _collect_again(context)
-        for _ in range(MAX_BATCHES_A_SWEEP):
-            if _ask_about_unsure(context) + _ask_about_tasks(context) == 0:
-                break
-    finally:
-        _sweeping.release()
+    """Look once at everything that is due."""
+    _end_leases(context)
+    _collect_again(context)
+    # An API that does not answer holds its asker for long. A second one in the same process would only wait as well.
+    if _asking.acquire(blocking=False):
+        try:
+            _ask(context)
+        finally:
+            _asking.release()
+
+
+def _ask(context: Context) -> None:
+    for _ in range(MAX_BATCHES_A_SWEEP):
+        if context.leaving.is_set() or _ask_about_unsure(context) + _ask_about_tasks(context) == 0:
+            return
 
 
 def _end_leases(context: Context) -> None:
@@ -68,13 +72,14 @@ def _ask_about_unsure(context: Context) -> int:
 
 
 def _ask_about_tasks(context: Context) -> int:
+    """Ask about one batch; returns how many were heard of, so 0 ends the round where the API does not answer."""
     jobs = _silent_jobs(context)
     if not jobs:
         return 0
     answers = _look_up(context, [attempt.task_id for job in jobs if (attempt := job.attempt) and attempt.task_id])
     for job in jobs:
         _settle(context, _hear(context, job, answers))
-    return len(jobs)
+    return len(answers)
 
 
 def _hear(context: Context, job: Job, answers: Mapping[str, TaskView | Unknown]) -> Job:
