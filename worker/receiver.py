@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio.to_thread
@@ -144,6 +145,17 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= MAX_ATTEMPT_DIGITS
 
 
+class _Server(uvicorn.Server):
+    """Leaves with exit code 0 when it is told to: uvicorn would send itself the signal again once it has shut down."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
 def run_receiver(settings: Settings, announce_file: Path | None = None) -> int:
     """Listen until SIGTERM or SIGINT.
 
@@ -163,7 +175,7 @@ def run_receiver(settings: Settings, announce_file: Path | None = None) -> int:
     print(f"receiver listening on {url}", file=sys.stderr, flush=True)
     if announce_file is not None:
         _announce(announce_file, url)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             receiver.asgi,
             log_level="warning",

@@ -234,6 +234,7 @@ def test_the_process_listens_announces_itself_and_leaves(settings: Settings, tmp
     finally:
         process.terminate()
         _, printed = process.communicate(timeout=20)
+    assert process.returncode == 0
     assert "receiver listening on http://127.0.0.1:" in printed
     assert "Traceback" not in printed
 
