@@ -325,7 +325,7 @@ def test_a_late_success_rescues_a_failed_job(open_bench: Open) -> None:
     assert failed.attempt is not None
     assert failed.attempt.task_id is not None
     late = events.TaskSeen(
-        1, failed.attempt.task_id, TaskStatus.SUCCESS, 100, "http://127.0.0.1:9/x.png", source="callback"
+        failed.current, failed.attempt.task_id, TaskStatus.SUCCESS, 100, "http://127.0.0.1:9/x.png", source="callback"
     )
     assert bench.store.apply("job_1", late).after.status is Status.COLLECTING
     collect(bench.context, "job_1")
