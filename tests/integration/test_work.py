@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jobs import events
+from jobs.errors import StoreUnavailable
 from jobs.job import Job, Status, TaskStatus
 from jobs.keys import Keys
 from jobs.settings import OnQueued
@@ -18,6 +19,7 @@ from worker import reconcile
 from worker import submit as submit_room
 from worker.collect import collect
 from worker.dispatch import dispatch
+from worker.proxy.lookups import NoSuchCall
 from worker.submit import submit
 
 Open = Callable[..., Workbench]
@@ -356,3 +358,66 @@ def test_a_worker_that_is_to_leave_gives_its_download_up(open_bench: Open) -> No
     assert bench.store.get("job_1").status is Status.COLLECTING
     bench.context.leaving.clear()
     bench.work_until(Status.SUCCEEDED)
+
+
+def test_a_server_without_a_list_is_asked_one_by_one(open_bench: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = open_bench("plus")
+    monkeypatch.setattr(bench.context.proxy, "list_by_ids", lambda _: NoSuchCall())
+    bench.add()
+    assert bench.work_until(Status.SUCCEEDED).submissions == 1
+
+
+def test_an_api_that_cannot_be_asked_is_asked_again_later(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    bench.submit()
+    bench.faults(fail_queries=1)
+    for _ in range(3):
+        assert not bench.sweep().status.final
+    bench.faults(fail_queries=0)
+    assert bench.work_until(Status.SUCCEEDED).claims == 1
+
+
+def test_a_cancel_that_comes_too_late_leaves_the_picture(open_bench: Open) -> None:
+    bench = open_bench("open-source")  # has no call to cancel
+    bench.add()
+    bench.submit()
+    bench.store.apply("job_1", events.Cancel())
+    assert bench.work_until(Status.SUCCEEDED, Status.CANCELLED).status is Status.SUCCEEDED
+
+
+def test_the_answer_is_recorded_however_late_redis_comes_back(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been paid for, so the worker insists."""
+    monkeypatch.setattr(submit_room, "RECORD_RETRY_SECONDS", 0.01)
+    bench = open_bench("plus")
+    bench.add()
+    apply, failures = bench.store.apply, [StoreUnavailable("away")] * 3
+
+    def flaky(job_id: str, event: events.Event, **more: Any) -> Any:
+        if isinstance(event, events.Answer) and failures:
+            raise failures.pop()
+        return apply(job_id, event, **more)
+
+    monkeypatch.setattr(bench.store, "apply", flaky)
+    assert bench.submit().status is Status.ACCEPTED
+    assert failures == []
+
+
+def test_a_commit_that_redis_did_not_confirm_keeps_the_last_byte_back(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    apply = bench.store.apply
+
+    def cut(job_id: str, event: events.Event, **more: Any) -> Any:
+        applied = apply(job_id, event, **more)
+        if isinstance(event, events.Commit):
+            raise StoreUnavailable("the reply was lost")
+        return applied
+
+    monkeypatch.setattr(bench.store, "apply", cut)
+    job = bench.submit()
+    assert (job.status, job.commits, bench.accepted()) == (Status.WAITING, 1, [])
