@@ -10,6 +10,7 @@ BlendqError
 ├── JobNotFound
 ├── PictureMissing             a stored picture is gone from the image store
 ├── StoreUnavailable           Redis did not answer (retryable)
+├── EpochLost                  Redis came back without its records
 ├── WaitTimeout                a job was waited for, and is not finished yet (retryable)
 ├── UpstreamRefused            the API refused the key, or the account is out of quota
 └── StackError                 a part of the local stack could not be started
@@ -94,6 +95,10 @@ class StoreUnavailable(BlendqError):
 class WaitTimeout(BlendqError, TimeoutError):
     code = "wait_timeout"
     retryable = True
+
+
+class EpochLost(BlendqError):
+    code = "epoch_lost"
 
 
 class UpstreamRefused(BlendqError):

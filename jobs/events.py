@@ -134,10 +134,10 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Conflict:
-    """Two jobs claim one task: neither can be trusted to have its own picture."""
+    """Two jobs claim one task, or one picture: neither can be trusted to have its own."""
 
     other: str
-    task_id: str
+    what: str
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from jobs.job import Job
+from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.server import lua, server_time, to_bytes, to_ms, to_text, unavailable
 
@@ -26,9 +26,13 @@ def rank(job: Job) -> int:
     return (9 - job.request.priority) * RANKS_A_PRIORITY + job.order
 
 
+# Why submitting may be paused for a reason on our own side; the others are AnswerKinds.
+OWN_REASONS = frozenset({"disk", "epoch"})
+
+
 @dataclass(frozen=True)
 class Pause:
-    """Why submitting is stopped. `kind` is an AnswerKind's value."""
+    """Why submitting is stopped. `kind` is an AnswerKind's value, or one of OWN_REASONS."""
 
     kind: str
     message: str
@@ -56,6 +60,22 @@ class Gate:
         with unavailable():
             held: Any = self._redis.scard(self._keys.slots)
         return int(held)
+
+    def on_the_way(self) -> int:
+        """How many jobs are between their release and the API's answer."""
+        with unavailable():
+            pipeline = self._redis.pipeline(transaction=False)
+            for status in (Status.RELEASED, Status.SUBMITTING, Status.COMMITTED):
+                pipeline.zcard(self._keys.at(status))
+            return int(sum(pipeline.execute()))
+
+    def messages(self, queues: Sequence[str]) -> int:
+        """How many wake-ups wait in these queues of the broker (its lists, by their full names)."""
+        with unavailable():
+            pipeline = self._redis.pipeline(transaction=False)
+            for queue in queues:
+                pipeline.llen(queue)
+            return int(sum(pipeline.execute()))
 
     def ripen(self, page: int = 500) -> int:
         """Put the waiting jobs that have become due among the ready ones; returns how many."""
@@ -88,11 +108,19 @@ class Gate:
         with unavailable():
             self._redis.delete(self._keys.dispatch_asked)
 
-    def pause(self, kind: str, message: str, seconds: float) -> None:
-        """Stop submitting for a while: only a person can help, and every try would be refused alike."""
+    def pause(self, kind: str, message: str, seconds: float) -> bool:
+        """Stop submitting for a while: only a person can help, and every try would be refused alike.
+
+        Returns:
+            whether this is news, to be told once: False when submitting is paused already.
+        """
         doc = json.dumps({"kind": kind, "message": message, "at": server_time(self._redis).isoformat()})
         with unavailable():
-            self._redis.set(self._keys.pause, doc, px=int(seconds * 1000))
+            self._redis.set(self._keys.suspect, kind)
+            news = bool(self._redis.set(self._keys.pause, doc, px=int(seconds * 1000), nx=True))
+            if not news:
+                self._redis.pexpire(self._keys.pause, int(seconds * 1000), gt=True)
+        return news
 
     def paused(self) -> Pause | None:
         with unavailable():
@@ -103,6 +131,22 @@ class Gate:
         return Pause(fields["kind"], fields["message"], datetime.fromisoformat(fields["at"]))
 
     def resume(self) -> None:
-        """Submit again at once."""
+        """Submit again at once, and without suspicion."""
         with unavailable():
-            self._redis.delete(self._keys.pause)
+            self._redis.delete(self._keys.pause, self._keys.suspect, self._keys.no_accounts)
+
+    def suspect(self) -> bool:
+        """Whether a pause has ended and nothing was accepted since: then one job goes ahead, to try."""
+        with unavailable():
+            return bool(self._redis.exists(self._keys.suspect))
+
+    def trust(self) -> None:
+        """Something was accepted: whatever caused the last pause is mended."""
+        with unavailable():
+            self._redis.delete(self._keys.suspect, self._keys.no_accounts)
+
+    def count_no_account(self) -> int:
+        """The API had no account for a job; returns how often in a row, with nothing accepted between."""
+        with unavailable():
+            count: Any = self._redis.incr(self._keys.no_accounts)
+        return int(count)

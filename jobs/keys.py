@@ -17,7 +17,11 @@ class Keys:
         self.counts = f"{prefix}:counts"  # hash: the tally of all jobs
         self.campaigns = f"{prefix}:campaigns"  # zset name -> time of its first job (ms)
         self.tasks = f"{prefix}:tasks"  # hash task id -> job id: a task belongs to one job
+        self.pictures = f"{prefix}:pictures"  # hash digest of a finished picture -> job id: it belongs to one job
         self.pause = f"{prefix}:pause"  # JSON: why submitting is stopped; expires by itself
+        self.suspect = f"{prefix}:suspect"  # since the last pause nothing was accepted: only one job goes at a time
+        self.no_accounts = f"{prefix}:no_accounts"  # counter: answers 3 since something was accepted
+        self.epoch = f"{prefix}:epoch"  # made once; when it is gone, so are the records
         self.dispatch_asked = f"{prefix}:dispatch:asked"  # a wake-up for dispatch is on its way
 
     def job(self, job_id: str) -> str:

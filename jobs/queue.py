@@ -29,6 +29,7 @@ TICK_EXPIRES_SECONDS = 10.0
 VISIBILITY_MARGIN_SECONDS = 600.0
 # Its own prefix, so that every key of ours starts with blendq.
 BROKER_PREFIX = "blendq:celery:"
+QUEUES = ("control", "submit", "collect")
 
 
 def make_app(settings: Settings) -> Celery:
@@ -87,7 +88,7 @@ def _routes() -> dict[str, object]:
     """Queues of their own, so that a thousand downloads cannot keep dispatch waiting."""
     names = {SUBMIT: "submit", COLLECT: "collect", DISPATCH: "control", SWEEP: "control"}
     return {
-        "task_queues": [Queue(name) for name in ("control", "submit", "collect")],
+        "task_queues": [Queue(name) for name in QUEUES],
         "task_default_queue": "control",
         "task_routes": {task: {"queue": queue} for task, queue in names.items()},
     }

@@ -131,6 +131,10 @@ class Settings(BaseModel):
         300.0
     )
 
+    min_free_disk_percent: Annotated[
+        float, Field(ge=0, lt=100, description="submitting stops when less of data_dir's disk is free; 0: never")
+    ] = 5.0
+
     # Times of one submission; each is longer than the one before, and so are the leases.
     connect_timeout_seconds: Annotated[Seconds, Field(description="for a connection to the API")] = 10.0
     write_timeout_seconds: Annotated[Seconds, Field(description="for 64 KiB of an upload")] = 15.0

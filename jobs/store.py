@@ -22,7 +22,7 @@ from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.events import Conflict, Event
 from jobs.gate import Gate, rank
 from jobs.history import HistoryEntry
-from jobs.job import Attempt, Job, Status
+from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change, Moment, advance
 from jobs.policy import Policy
@@ -259,6 +259,7 @@ class JobStore:
             self.keys.counts,
             self.keys.campaign_counts(after.campaign),
             self.keys.tasks,
+            self.keys.pictures,
             *self.keys.places(before.status),
         ]
         facts: dict[str, Any] = {
@@ -269,8 +270,7 @@ class JobStore:
             "slot_limit": slot_limit,
             "tally": _delta(tally(before), tally(after)),
         }
-        if (task_id := _new_task_id(before, after)) is not None:
-            facts["task_id"] = task_id
+        facts |= _claims(before, after)
         if (place := self._place(after, now)) is not None:
             keys.append(place[0])
             facts["score"] = place[1]
@@ -289,10 +289,10 @@ class JobStore:
         return (self.keys.ready, rank(job)) if job.due_at <= now else (self.keys.later, to_ms(job.due_at))
 
     def _conflict(self, job: Job, wanted: Job, owner: str) -> Applied:
-        """I5: a task has one job. Neither of two can be trusted to have its own picture, so both are parked."""
-        task_id = _new_task_id(job, wanted) or ""
-        self.apply(owner, Conflict(other=job.id, task_id=task_id))
-        return self.apply(job.id, Conflict(other=owner, task_id=task_id))
+        """I5: a task, or a picture, has one job. Neither of two can be trusted to have its own, so both are parked."""
+        what = " and ".join(f"{name} {claimed}" for name, claimed in _claims(job, wanted).items())
+        self.apply(owner, Conflict(other=job.id, what=what))
+        return self.apply(job.id, Conflict(other=owner, what=what))
 
     def _repeatable(self, call: Any) -> Any:
         """Call a script that may be repeated; a reply that was lost is asked for again."""
@@ -317,10 +317,13 @@ def _delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int
     return {name: change for name, change in changes.items() if change}
 
 
-def _new_task_id(before: Job, after: Job) -> str | None:
+def _claims(before: Job, after: Job) -> dict[str, str]:
+    """What the job newly says is its own: the id of a task, the digest of a picture."""
     known = {attempt.task_id for attempt in before.attempts}
-    return next((a.task_id for a in after.attempts if _named(a) and a.task_id not in known), None)
-
-
-def _named(attempt: Attempt) -> bool:
-    return attempt.task_id is not None and not attempt.gone
+    named = (attempt.task_id for attempt in after.attempts if not attempt.gone)
+    claims = {}
+    if (task_id := next((one for one in named if one is not None and one not in known), None)) is not None:
+        claims["task_id"] = task_id
+    if after.picture is not None and after.picture != before.picture:
+        claims["picture"] = after.picture.digest
+    return claims

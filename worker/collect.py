@@ -29,10 +29,17 @@ def collect(context: Context, job_id: str) -> None:
     try:
         stored, url = _fetch(context, job, attempt)
     except (DownloadError, LeavingError) as error:
-        _log.warning("job=%s picture not fetched: %s", job_id, error)
-        context.store.apply(job_id, CollectFailed(str(error)))
+        _failed(context, job_id, str(error))
+        return
+    except OSError as error:  # our own disk: full, most likely
+        _failed(context, job_id, f"the picture cannot be kept: {error.strerror}")
         return
     context.store.apply(job_id, Collected(attempt.number, _picture(stored, url)))
+
+
+def _failed(context: Context, job_id: str, why: str) -> None:
+    _log.warning("job=%s picture not fetched: %s", job_id, why)
+    context.store.apply(job_id, CollectFailed(why))
 
 
 def _fetch(context: Context, job: Job, attempt: Attempt) -> tuple[StoredImage, str]:

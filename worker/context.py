@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from dataclasses import dataclass, field
 
 from celery import Celery
 
+from jobs.epoch import Epoch
 from jobs.errors import SettingsError
 from jobs.images import ImageStore
 from jobs.job import Status
@@ -27,6 +29,26 @@ def process_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
+class Activity:
+    """What a worker process is doing: how many tasks at this moment, and when it last began or ended one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.busy = 0
+        self.last_at = time.monotonic()
+
+    def __enter__(self) -> None:
+        self._count(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self.busy += change
+            self.last_at = time.monotonic()
+
+
 @dataclass(frozen=True)
 class Context:
     """One of each, shared by all threads of a worker process."""
@@ -38,7 +60,9 @@ class Context:
     downloads: Downloads
     hooks: Hooks
     wakeups: Wakeups
+    epoch: Epoch
     name: str = field(default_factory=process_name)
+    activity: Activity = field(default_factory=Activity)
     leaving: threading.Event = field(default_factory=threading.Event)  # set when the process is told to end
 
     @classmethod
@@ -49,14 +73,17 @@ class Context:
         """
         if settings.api_url is None:
             raise SettingsError("no API is configured: set BLENDQ_API_URL and BLENDQ_API_KEY")
+        client = connect(settings.redis_address())
+        store = JobStore(client, Policy.from_settings(settings))
         return cls(
             settings=settings,
-            store=JobStore(connect(settings.redis_address()), Policy.from_settings(settings)),
+            store=store,
             images=open_images(settings),
             proxy=ProxyClient.from_settings(settings),
             downloads=Downloads(connect_timeout_seconds=settings.connect_timeout_seconds),
             hooks=Hooks.from_settings(settings),
             wakeups=Wakeups(app),
+            epoch=Epoch(client, store.keys, settings.data_dir),
         )
 
     def close(self) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+
+from jobs.errors import EpochLost
 from jobs.events import Release
-from jobs.store import JobStore, NoSlot
+from jobs.store import NoSlot
 from worker.context import Context
 
 PAGE = 100
+# Looked at again with every tick, so a pause for one of our own reasons ends soon after its cause.
+OWN_PAUSE_SECONDS = 15.0
+
+_log = logging.getLogger(__name__)
 
 
 def dispatch(context: Context) -> int:
@@ -15,23 +23,52 @@ def dispatch(context: Context) -> int:
     Returns:
         how many were released. Any number of dispatchers may run at once: each release is guarded by the store.
     """
-    store = context.store
-    store.gate.dispatch_begins()
-    if store.gate.paused():
+    gate = context.store.gate
+    gate.dispatch_begins()
+    if (why := _reason_to_stop(context)) is not None:
+        pause(context, *why, OWN_PAUSE_SECONDS)
+    if gate.paused():
         return 0
-    store.gate.ripen()
+    gate.ripen()
     released = 0
-    while page := _release_page(context, store):
+    while (room := _room(context)) > 0 and (page := _release(context, room)) > 0:
         released += page
     return released
 
 
-def _release_page(context: Context, store: JobStore) -> int:
-    slots = context.settings.slots
+def pause(context: Context, kind: str, message: str, seconds: float) -> None:
+    """Stop submitting for a while, with one alarm in the log however often it is found."""
+    if context.store.gate.pause(kind, message, seconds):
+        _log.error("submitting pauses for %.0f s: %s: %s", seconds, kind, message)
+
+
+def _reason_to_stop(context: Context) -> tuple[str, str] | None:
+    """What is wrong on our own side, as a kind and a message."""
+    try:
+        context.epoch.verify()
+    except EpochLost as error:
+        return "epoch", str(error)
+    disk = shutil.disk_usage(context.settings.data_dir)
+    if disk.free < disk.total * context.settings.min_free_disk_percent / 100:
+        free = f"{disk.free / disk.total:.1%} of the disk of {context.settings.data_dir} is free"
+        return "disk", f"{free}, too little to keep the pictures; make room, or lower min_free_disk_percent"
+    return None
+
+
+def _room(context: Context) -> int:
+    """How many jobs may go now."""
+    gate = context.store.gate
+    free = context.settings.slots - gate.slots_held()
+    # After a refusal that only a person can mend, one job goes ahead: a thousand would all be refused alike.
+    return min(free, 1 - gate.on_the_way()) if gate.suspect() else free
+
+
+def _release(context: Context, count: int) -> int:
+    store = context.store
     released = 0
-    for job_id in store.gate.ready(min(PAGE, slots - store.gate.slots_held())):
+    for job_id in store.gate.ready(min(PAGE, count)):
         try:
-            applied = store.apply(job_id, Release(), slot_limit=slots)
+            applied = store.apply(job_id, Release(), slot_limit=context.settings.slots)
         except NoSlot:
             break
         if applied.changed:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs.files import create_once
 from jobs.request import MAX_STATE_CHARACTERS
 from jobs.settings import Settings
 
@@ -73,18 +73,4 @@ def _mac(secret: bytes, job_id: str, attempt: str) -> str:
 def _kept_secret(data_dir: Path) -> bytes:
     """The secret of this data folder, made by whichever process needs it first."""
     path = data_dir / _SECRET_FILE
-    if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True)
-        fresh = data_dir / f".{_SECRET_FILE}-{secrets.token_hex(8)}"
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(fresh, path)  # unlike a rename, this never replaces the secret of a faster process
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    return path.read_bytes()
+    return path.read_bytes() if path.exists() else create_once(path, secrets.token_urlsafe(32)).encode()

@@ -13,6 +13,7 @@ from jobs.queue import make_app
 from jobs.settings import Settings
 from worker.context import Context, process_name
 from worker.tasks import register
+from worker.watchdog import Watchdog
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
@@ -32,12 +33,14 @@ def run_worker(settings: Settings) -> int:
         context.leaving.set()
 
     signals.worker_shutting_down.connect(leave, weak=False)
+    Watchdog(context).start()
     try:
         worker = app.Worker(
             hostname=f"blendq@{process_name()}", loglevel="INFO", without_gossip=True, without_mingle=True, quiet=True
         )
         worker.start()
-        return int(worker.exitcode or 0)
+        # Not told to, it left because something broke inside Celery: a supervisor must see that, and start another.
+        return int(worker.exitcode or 0) if context.leaving.is_set() else 1
     finally:
         context.close()
 

@@ -66,8 +66,8 @@ def _ask_about_unsure(context: Context) -> int:
         answer = context.proxy.find_by_state(context.hooks.state(job.id, job.current, job.request.state))
         if isinstance(answer, Found):
             _apply(context, job.id, seen(job.current, answer.task, "state"))
-        else:
-            _apply(context, job.id, Deadline())
+        elif not isinstance(answer, CannotTell) or answer.answered:
+            _apply(context, job.id, Deadline())  # while the API is away, its time does not run out
     return len(ids)
 
 

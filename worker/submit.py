@@ -14,15 +14,18 @@ from collections.abc import Callable
 from typing import assert_never
 
 from jobs.errors import BlendqError, PictureMissing, StoreUnavailable
-from jobs.events import PAUSING, Answer, AnswerKind, Claim, Commit, NoAnswer
+from jobs.events import PAUSING, TAKING, Answer, AnswerKind, Claim, Commit, NoAnswer
 from jobs.job import Job
 from jobs.store import Applied
 from worker.context import Context, follow_up
+from worker.dispatch import pause
 from worker.lease import LeavingError, renewer
 from worker.proxy.answers import Accepted, Exists, NotSent, Queued, Refused, Unsure, Verdict
 from worker.proxy.body import BlendBody, Picture
 
 RECORD_RETRY_SECONDS = 0.5
+# One such answer may be an account that reconnects; so many with nothing accepted between, and there is none.
+NO_ACCOUNTS_IN_A_ROW = 10
 
 _log = logging.getLogger(__name__)
 
@@ -49,8 +52,8 @@ def submit(context: Context, job_id: str) -> None:
     applied = _record(context, job, event)
     if applied is None:
         return
-    if isinstance(event, Answer) and event.kind in PAUSING:
-        _pause(context, event)
+    if isinstance(event, Answer):
+        _heed(context, event)
     follow_up(context.store, context.wakeups, applied)
 
 
@@ -131,7 +134,12 @@ def _record(context: Context, job: Job, event: Answer | NoAnswer) -> Applied | N
             time.sleep(RECORD_RETRY_SECONDS)
 
 
-def _pause(context: Context, answer: Answer) -> None:
-    message = f"{answer.description} ({answer.code})" if answer.code is not None else answer.description
-    _log.error("submitting pauses for %.0f s: %s: %s", context.settings.pause_seconds, answer.kind, message)
-    context.store.gate.pause(answer.kind.value, message, context.settings.pause_seconds)
+def _heed(context: Context, answer: Answer) -> None:
+    """What the answer says beyond this one job."""
+    gate = context.store.gate
+    if answer.kind in TAKING and answer.task_id:
+        gate.trust()
+        return
+    lasts = answer.kind is AnswerKind.NO_ACCOUNT and gate.count_no_account() >= NO_ACCOUNTS_IN_A_ROW
+    if answer.kind in PAUSING or lasts:
+        pause(context, answer.kind.value, answer.description, context.settings.pause_seconds)

@@ -25,8 +25,10 @@ def register(app: Celery, open_context: Callable[[], Context]) -> None:
     """Give the app its tasks. `open_context` is called by the first task, not in processes that only send."""
 
     def run(name: str, step: Callable[..., object], *args: str) -> None:
+        context = open_context()
         try:
-            step(open_context(), *args)
+            with context.activity:
+                step(context, *args)
         except (StoreUnavailable, JobNotFound) as error:
             _log.warning("%s%s put off: %s", name, args, error)
 

@@ -56,7 +56,7 @@ def advance(job: Job, event: Event, moment: Moment) -> Change | None:  # noqa: C
         case events.Deadline():
             return at_the_api.deadline(job, moment)
         case events.Conflict():
-            return park(job, moment, CONFLICT, f"task {event.task_id} is also claimed by job {event.other}")
+            return park(job, moment, CONFLICT, f"{event.what} is also claimed by job {event.other}")
         case events.Cancel():
             return finishing.cancel(job, moment)
         case events.Retry():

@@ -2,15 +2,16 @@
 --
 -- KEYS[1]  the job's hash             KEYS[4]  hash: tally of all jobs
 -- KEYS[2]  the job's history          KEYS[5]  hash: tally of the job's campaign
--- KEYS[3]  set: jobs holding a slot   KEYS[6]  hash: task id -> job id
--- KEYS[7..]  zsets: where the job may have stood, then, if change.score is given, where it stands now
+-- KEYS[3]  set: jobs holding a slot   KEYS[6]  hash: task id -> job id     KEYS[7]  hash: picture -> job id
+-- KEYS[8..]  zsets: where the job may have stood, then, if change.score is given, where it stands now
 -- ARGV[1]  the new record, as JSON
 -- ARGV[2]  the history's new line, as JSON
 -- ARGV[3]  the change, as JSON:
 --          id, version (as read), write (a name for this write, the same when it is repeated),
---          slot ("hold" or "free"), slot_limit (only with a new hold), score, task_id (to be claimed), tally {name: delta}
+--          slot ("hold" or "free"), slot_limit (only with a new hold), score, task_id and picture (to be claimed),
+--          tally {name: delta}
 --
--- Returns {"saved"}, {"stale"}, {"full"} or {"conflict", the job that has the task}.
+-- Returns {"saved"}, {"stale"}, {"full"} or {"conflict", the job that has the task or picture}.
 -- All effects stand behind the guards, so a repeated call is harmless: the second finds its own name and says "saved".
 
 local change = cjson.decode(ARGV[3])
@@ -29,12 +30,17 @@ if change.slot == 'hold' and change.slot_limit and redis.call('SISMEMBER', KEYS[
   return {'full'}
 end
 
-if change.task_id then
-  local owner = redis.call('HGET', KEYS[6], change.task_id)
+local claims = {{KEYS[6], change.task_id}, {KEYS[7], change.picture}}
+for _, claim in ipairs(claims) do
+  local owner = claim[2] and redis.call('HGET', claim[1], claim[2])
   if owner and owner ~= id then
     return {'conflict', owner}
   end
-  redis.call('HSET', KEYS[6], change.task_id, id)
+end
+for _, claim in ipairs(claims) do
+  if claim[2] then
+    redis.call('HSET', claim[1], claim[2], id)
+  end
 end
 
 redis.call('HSET', KEYS[1], 'doc', ARGV[1], 'version', known[1] + 1, 'write', change.write)
@@ -46,7 +52,7 @@ local last = #KEYS
 if change.score then
   last = last - 1
 end
-for place = 7, last do
+for place = 8, last do
   redis.call('ZREM', KEYS[place], id)
 end
 if change.score then

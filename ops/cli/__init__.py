@@ -24,6 +24,7 @@ COMMANDS = {
     "submit": ("ops.cli.jobs:submit", "Enqueue one blend of 2 to 5 pictures."),
     "job": ("ops.cli.jobs:job", "Look at one job: its record and its history."),
     "campaign": ("ops.cli.jobs:campaign", "Look at campaigns, the jobs of one manifest."),
+    "resume": ("ops.cli.resume:resume", "Submit again, once what stopped it is mended."),
     "worker": ("ops.cli.processes:worker", "Run one worker (for containers)."),
     "beat": ("ops.cli.processes:beat", "Run the clock that wakes workers (for containers)."),
     "receiver": ("ops.cli.processes:receiver", "Run the receiver of the API's callbacks (for containers)."),

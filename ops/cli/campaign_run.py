@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import StoreUnavailable, UpstreamRefused, UsageError
-from jobs.gate import Pause
+from jobs.errors import BlendqError, StoreUnavailable, UpstreamRefused, UsageError
+from jobs.gate import OWN_REASONS, Pause
 from jobs.images import ImageStore
 from jobs.job import Status
 from jobs.settings import Settings
@@ -66,7 +66,7 @@ class Outcome:
         if self.interrupted:
             return INTERRUPTED
         if self.refused:
-            return UpstreamRefused.exit_code
+            return BlendqError.exit_code if self.refused.kind in OWN_REASONS else UpstreamRefused.exit_code
         done = self.exported
         whole = done and done.counts.get(Status.SUCCEEDED, 0) == done.total == done.written + done.unchanged
         return 0 if whole else SOME_FAILED

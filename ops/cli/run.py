@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.events import AnswerKind
+from jobs.gate import OWN_REASONS
 from jobs.job import FINAL, Status
 from jobs.settings import OnQueued, Settings
 from ops.cli.leaving import signals_interrupt
@@ -24,6 +25,7 @@ ADVICE = {
     AnswerKind.KEY: "set BLENDQ_API_KEY to a key that it takes (and BLENDQ_API_AUTH to the header it wants)",
     AnswerKind.QUOTA: "top up the account",
     AnswerKind.WRONG_ADDRESS: "set BLENDQ_API_URL to where its /mj/submit/blend lives",
+    AnswerKind.NO_ACCOUNT: "enable an account there that may run these jobs",
 }
 
 
@@ -90,12 +92,14 @@ def _report(plan: Plan, outcome: Outcome, as_json: bool) -> None:
 
 
 def refusal(pause: Pause) -> str:
-    """The one message when the API refuses us: what it said, and what to do."""
-    advice = ADVICE.get(AnswerKind(pause.kind), "ask whoever runs it")
-    return (
-        f"submitting stopped ({pause.kind}): {pause.message}. No job is lost, and those that wait are not paid for: "
-        f"{advice}, then run the same command again"
+    """The one message when submitting stopped: why, and what to do. Our own reasons say the latter themselves."""
+    stopped = (
+        f"submitting stopped ({pause.kind}): {pause.message}. No job is lost, and those that wait are not paid for"
     )
+    if pause.kind in OWN_REASONS:
+        return stopped
+    advice = ADVICE.get(AnswerKind(pause.kind), "ask whoever runs it")
+    return f"{stopped}: {advice}, then run the same command again"
 
 
 def _numbers(plan: Plan, outcome: Outcome) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 
 from jobs import events
-from jobs.errors import StoreUnavailable
+from jobs.epoch import Epoch
+from jobs.errors import EpochLost, StoreUnavailable
 from jobs.job import Job, Status, TaskStatus
 from jobs.keys import Keys
 from jobs.settings import OnQueued
@@ -421,3 +424,117 @@ def test_a_commit_that_redis_did_not_confirm_keeps_the_last_byte_back(
     monkeypatch.setattr(bench.store, "apply", cut)
     job = bench.submit()
     assert (job.status, job.commits, bench.accepted()) == (Status.WAITING, 1, [])
+
+
+def test_an_unsure_job_is_not_parked_while_the_api_is_away(open_bench: Open) -> None:
+    bench = open_bench("plus", unsure_limit_seconds=0.1)
+    bench.faults(lose_answer=1, fail_queries=1)
+    bench.add()
+    assert bench.submit().status is Status.UNSURE
+    give_up_at = time.monotonic() + 1.0
+    while time.monotonic() < give_up_at:
+        assert bench.sweep().status is Status.UNSURE
+    bench.faults(lose_answer=0, fail_queries=0)
+    assert bench.work_until(Status.SUCCEEDED, Status.PARKED).status is Status.SUCCEEDED
+
+
+def test_after_a_pause_one_job_goes_ahead(open_bench: Open) -> None:
+    bench = open_bench("gateway", slots=3)
+    bench.faults(quota=True)
+    for number in range(3):
+        bench.add(f"job_{number}")
+    assert dispatch(bench.context) == 3
+    submit(bench.context, "job_0")
+    for number in (1, 2):
+        bench.store.apply(f"job_{number}", events.Cancel())
+        bench.store.apply(f"job_{number}", events.Retry())
+    bench.context.store.gate._redis.delete(bench.store.keys.pause)  # as if its time had passed
+    wait_for(lambda: dispatch(bench.context) == 1, lambda: "nobody went ahead")
+    assert bench.store.gate.slots_held() == 1
+    bench.faults(quota=False)
+    for number in range(3):
+        bench.work_until(Status.SUCCEEDED, job_id=f"job_{number}")
+    assert not bench.store.gate.suspect()
+    assert len(bench.accepted()) == 3
+
+
+def test_no_account_for_long_pauses_submitting_and_says_so_once(
+    open_bench: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = open_bench("plus", backoff_base_seconds=0.001, backoff_cap_seconds=0.002)
+    bench.faults(no_account=True)
+    bench.add()
+    wait_for(lambda: bool(bench.submit() and bench.store.gate.paused()), lambda: str(bench.history()))
+    pause = bench.store.gate.paused()
+    assert pause is not None
+    assert (pause.kind, bench.store.get("job_1").claims) == ("no_account", submit_room.NO_ACCOUNTS_IN_A_ROW)
+    assert sum("submitting pauses" in record.message for record in caplog.records) == 1
+
+
+def test_a_redis_that_lost_its_records_stops_submitting_until_a_person_decides(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    bench.work_until(Status.SUCCEEDED)
+    client, keys = bench.store.gate._redis, bench.store.keys
+    client.delete(keys.epoch)  # what a flush would leave
+    bench.add("job_2")
+    assert bench.submit("job_2").status is Status.WAITING
+    pause = bench.store.gate.paused()
+    assert pause is not None
+    assert (pause.kind, "blendq resume --accept-loss" in pause.message) == ("epoch", True)
+    restarted = Epoch(client, keys, bench.context.settings.data_dir)
+    with pytest.raises(EpochLost):
+        restarted.verify()
+    bench.context.epoch.accept()
+    bench.store.gate.resume()
+    assert bench.work_until(Status.SUCCEEDED, job_id="job_2").submissions == 1
+    Epoch(client, keys, bench.context.settings.data_dir).verify()
+
+
+def test_a_full_disk_stops_submitting(open_bench: Open) -> None:
+    bench = open_bench("plus", min_free_disk_percent=99.9)
+    bench.add()
+    assert bench.submit().status is Status.WAITING
+    pause = bench.store.gate.paused()
+    assert pause is not None
+    assert pause.kind == "disk"
+
+
+def test_a_picture_that_cannot_be_kept_is_fetched_again_later(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    bench.submit()
+    wait_for(lambda: bench.sweep().status is Status.COLLECTING, lambda: str(bench.history()))
+    with monkeypatch.context() as full:
+        full.setattr("worker.download.Downloads.fetch", raising(OSError(28, "No space left on device")))
+        collect(bench.context, "job_1")
+    assert bench.store.get("job_1").collect_failures == 1
+    assert "No space left" in bench.history()[-1]
+    bench.work_until(Status.SUCCEEDED)
+
+
+def test_two_jobs_with_one_picture_are_both_parked(open_bench: Open) -> None:
+    """I5: the API swapped pictures, so neither job can be trusted to have its own."""
+    bench = open_bench("plus")
+    bench.add()
+    done = bench.work_until(Status.SUCCEEDED)
+    assert done.picture is not None
+    bench.add("job_2")
+    bench.submit("job_2")
+    seen = events.TaskSeen(1, "t-other", TaskStatus.SUCCESS, 100, "http://cdn/1")
+    bench.store.apply("job_2", events.NoAnswer(1, "lost"))
+    job = bench.store.get("job_2")
+    assert job.attempt is not None
+    bench.store.apply("job_2", dataclasses.replace(seen, task_id=job.attempt.task_id or "t-other"))
+    bench.store.apply("job_2", events.Collected(1, done.picture))
+    for job_id in ("job_1", "job_2"):
+        assert (bench.store.get(job_id).status, reason(bench.store.get(job_id))) == (Status.PARKED, "conflict")
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
+from jobs.epoch import Epoch
 from jobs.images import ImageStore
 from jobs.job import Job, Status
 from jobs.keys import Keys
@@ -39,6 +40,7 @@ QUICK = {
     "backoff_cap_seconds": 0.2,
     "connect_timeout_seconds": 2.0,
     "answer_timeout_seconds": 3.0,
+    "min_free_disk_percent": 0.0,
 }
 
 
@@ -133,14 +135,16 @@ def wait_for(condition: Callable[[], bool], told: Callable[[], str], seconds: fl
 def open_workbench(redis_url: str, keys: Keys, data_dir: Path, sandbox_url: str, **settings: Any) -> Workbench:
     given = {"data_dir": data_dir, "redis_url": redis_url, "api_url": sandbox_url} | QUICK | settings
     made = Settings.load({}, **given)
+    client = connect(redis_url)
     context = Context(
         settings=made,
-        store=JobStore(connect(redis_url), Policy.from_settings(made), keys),
+        store=JobStore(client, Policy.from_settings(made), keys),
         images=open_images(made),
         proxy=ProxyClient.from_settings(made),
         downloads=Downloads(connect_timeout_seconds=2.0),
         hooks=Hooks.from_settings(made),
         wakeups=Written(made),
+        epoch=Epoch(client, keys, data_dir),
         name="bench",
     )
     return Workbench(context, httpx.Client(base_url=sandbox_url, timeout=10))

@@ -46,7 +46,7 @@ class World:
 def events_for(job: Job) -> Iterator[Event]:
     """Every event, true or false, in time or stale, that could reach the job."""
     yield from (events.Release(), events.Claim("w1"), events.LeaseEnd(), events.Deadline())
-    yield from (events.Cancel(), events.Retry(), events.CollectFailed("no"), events.Conflict("job_2", "t9"))
+    yield from (events.Cancel(), events.Retry(), events.CollectFailed("no"), events.Conflict("job_2", "task t9"))
     for attempt in {job.claims, job.claims - 1, job.claims + 1} - {-1}:
         yield from events_of(attempt)
 

@@ -216,7 +216,7 @@ class ProxyClient:
         """One lookup, on a kept connection, all within the answer's time limit."""
         request = self._http.build_request(method, self._base_url + path, json=fields)
         answer = exchange(self._http, request, Deadline(self._timeouts.answer), max_bytes)
-        outcome = CannotTell(answer.message) if isinstance(answer, Failure) else read(answer)
+        outcome = CannotTell(answer.message, answered=False) if isinstance(answer, Failure) else read(answer)
         return without_key(outcome, self._key)
 
 

@@ -33,10 +33,15 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class CannotTell:
-    """Nothing was learnt: ask again later. `retry_after_seconds` is what the API asked for, at most an hour."""
+    """Nothing was learnt: ask again later.
+
+    `retry_after_seconds` is what the API asked for, at most an hour. `answered`: the API works and cannot say more
+    (so asking again may be in vain); else it was down, did not know us, or was not reached at all.
+    """
 
     message: str
     retry_after_seconds: float | None = None
+    answered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,8 @@ def _refused_or_cut(answer: RawAnswer) -> CannotTell | None:
 def _cannot_tell(answer: RawAnswer, why: str) -> CannotTell:
     words = read_reply(answer).words if answer.status != 200 else ""
     message = f"the answer (HTTP {answer.status}) tells nothing about the task: {why}" + (f": {words}" if words else "")
-    return CannotTell(message, retry_after_seconds(answer))
+    works = answer.status < 500 and answer.status not in (401, 403, 429)
+    return CannotTell(message, retry_after_seconds(answer), works)
 
 
 def _json(answer: RawAnswer) -> object:

@@ -1,0 +1,74 @@
+"""The watchdog: when a worker counts as deaf."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from jobs.errors import StoreUnavailable
+from worker.context import Activity, Context
+from worker.watchdog import DEAF_SECONDS, Watchdog
+
+
+class Broker:
+    """Says how many wake-ups wait; None: does not answer."""
+
+    def __init__(self) -> None:
+        self.waiting: int | None = 1
+
+    def messages(self, _: list[str]) -> int:
+        if self.waiting is None:
+            raise StoreUnavailable("away")
+        return self.waiting
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+def activity() -> Activity:
+    activity = Activity()
+    activity.last_at = 0.0
+    return activity
+
+
+@pytest.fixture
+def watchdog(broker: Broker, activity: Activity) -> Watchdog:
+    context: Any = SimpleNamespace(store=SimpleNamespace(gate=broker), activity=activity)
+    return Watchdog(cast(Context, context))
+
+
+def test_deaf_after_the_wake_ups_waited_long_enough(watchdog: Watchdog) -> None:
+    assert not watchdog.deaf(100.0)
+    assert not watchdog.deaf(100.0 + DEAF_SECONDS)
+    assert watchdog.deaf(101.0 + DEAF_SECONDS)
+
+
+def test_not_deaf_while_nothing_waits(watchdog: Watchdog, broker: Broker) -> None:
+    watchdog.deaf(100.0)
+    broker.waiting = 0
+    assert not watchdog.deaf(1000.0)
+    broker.waiting = 1
+    assert not watchdog.deaf(1001.0), "the waiting begins anew"
+
+
+def test_not_deaf_while_redis_is_away(watchdog: Watchdog, broker: Broker) -> None:
+    watchdog.deaf(100.0)
+    broker.waiting = None
+    assert not watchdog.deaf(1000.0)
+
+
+def test_not_deaf_while_it_works(watchdog: Watchdog, activity: Activity) -> None:
+    watchdog.deaf(100.0)
+    with activity:
+        assert not watchdog.deaf(1000.0)
+
+
+def test_not_deaf_after_it_took_something(watchdog: Watchdog, activity: Activity) -> None:
+    watchdog.deaf(100.0)
+    activity.last_at = 100.0 + DEAF_SECONDS
+    assert not watchdog.deaf(101.0 + DEAF_SECONDS)
