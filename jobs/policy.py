@@ -6,12 +6,6 @@ from dataclasses import dataclass
 
 from jobs.settings import OnQueued, Settings
 
-# Between a wake-up and its claim lies only the queue; a lost wake-up costs at most this long.
-RELEASE_LEASE_SECONDS = 30.0
-# The lease of an upload is renewed while bytes flow; it outlives one stalled write.
-SUBMIT_LEASE_MARGIN_SECONDS = 15.0
-ANSWER_LEASE_MARGIN_SECONDS = 15.0
-COLLECT_LEASE_SECONDS = 20.0  # renewed while bytes come in
 # A job whose workers die this often in a row is taken to be the one that kills them.
 MAX_LOST_CLAIMS = 3
 # "No account" lasts longer than "no room": its backoff starts this many doublings further on.
@@ -27,8 +21,7 @@ class Policy:
     backoff_base_seconds: float = 2.0
     backoff_cap_seconds: float = 120.0
     resubmit_limit_seconds: float = 86400.0
-    submit_lease_seconds: float = 30.0
-    answer_lease_seconds: float = 75.0
+    lease_seconds: float = 20.0
     poll_min_seconds: float = 2.0
     poll_max_seconds: float = 30.0
     silence_seconds: float = 0.0
@@ -41,17 +34,8 @@ class Policy:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Policy:
-        same = {
-            name: getattr(settings, name)
-            for name in cls.__dataclass_fields__
-            if name not in ("submit_lease_seconds", "answer_lease_seconds", "silence_seconds")
-        }
-        return cls(
-            submit_lease_seconds=settings.write_timeout_seconds + SUBMIT_LEASE_MARGIN_SECONDS,
-            answer_lease_seconds=settings.answer_timeout_seconds + ANSWER_LEASE_MARGIN_SECONDS,
-            silence_seconds=settings.silence_seconds if settings.public_url else 0.0,
-            **same,
-        )
+        same = {name: getattr(settings, name) for name in cls.__dataclass_fields__ if name != "silence_seconds"}
+        return cls(silence_seconds=settings.silence_seconds if settings.public_url else 0.0, **same)
 
     def backoff_seconds(self, backoffs: int, chance: float) -> float:
         """Exponential backoff with full jitter and a cap.

@@ -13,7 +13,6 @@ from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
-from jobs.policy import ANSWER_LEASE_MARGIN_SECONDS
 from jobs.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -27,6 +26,7 @@ TICK_SECONDS = 1.0
 # A tick that nobody took in this time is dropped: the next one says the same.
 TICK_EXPIRES_SECONDS = 10.0
 VISIBILITY_MARGIN_SECONDS = 600.0
+SUBMISSION_MARGIN_SECONDS = 15.0
 # Its own prefix, so that every key of ours starts with blendq.
 BROKER_PREFIX = "blendq:celery:"
 QUEUES = ("control", "submit", "collect")
@@ -48,7 +48,7 @@ def broker_url(redis_url: str) -> str:
 
 
 def _safety(settings: Settings) -> dict[str, object]:
-    submission = settings.upload_timeout_seconds + settings.answer_timeout_seconds + ANSWER_LEASE_MARGIN_SECONDS
+    submission = settings.upload_timeout_seconds + settings.answer_timeout_seconds + SUBMISSION_MARGIN_SECONDS
     return {
         # A message is given back when its worker dies; the record makes the second delivery harmless.
         "task_acks_late": True,

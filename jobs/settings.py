@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from jobs.addresses import parse_networks
 from jobs.errors import SettingsError
 from jobs.request import in_plain_words
 
@@ -67,8 +68,14 @@ def _redis_url(value: str) -> str:
     return value
 
 
+def _networks(value: str) -> str:
+    return ",".join(map(str, parse_networks(value)))
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+Networks = Annotated[str, AfterValidator(_networks)]
+PerSecond = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
 
 
@@ -114,6 +121,24 @@ class Settings(BaseModel):
     hook_secret_previous: Annotated[
         SecretStr | None, Field(min_length=16, description="still accepted while the secret is being changed")
     ] = None
+    receiver_trusted_proxies: Annotated[
+        Networks, Field(description="networks of reverse proxies, with commas: their X-Forwarded-For is believed")
+    ] = ""
+    receiver_connections: Annotated[int, Field(ge=1, le=100_000, description="open at once")] = 4096
+    receiver_connections_per_address: Annotated[
+        int, Field(ge=1, le=100_000, description="open at once; does not count for a trusted proxy")
+    ] = 512
+    receiver_head_seconds: Annotated[Seconds, Field(description="a request's head must come in this time")] = 10.0
+    receiver_body_seconds: Annotated[Seconds, Field(description="and its body in this")] = 10.0
+    receiver_store_seconds: Annotated[Seconds, Field(description="503 when a callback is not written in this time")] = (
+        3.0
+    )
+    receiver_forged_per_second: Annotated[
+        PerSecond, Field(description="forged requests of one address that get 404; the others get 429")
+    ] = 50.0
+    receiver_callbacks_per_second: Annotated[
+        PerSecond, Field(description="callbacks for one job; more of them get 429")
+    ] = 20.0
 
     # Flow.
     slots: Annotated[int, Field(ge=1, le=10_000, description="jobs at the API at once")] = 3
@@ -135,7 +160,10 @@ class Settings(BaseModel):
         float, Field(ge=0, lt=100, description="submitting stops when less of data_dir's disk is free; 0: never")
     ] = 5.0
 
-    # Times of one submission; each is longer than the one before, and so are the leases.
+    # Times of one submission.
+    lease_seconds: Annotated[
+        Seconds, Field(description="a worker that is silent for so long has lost its job; a living one says so often")
+    ] = 20.0
     connect_timeout_seconds: Annotated[Seconds, Field(description="for a connection to the API")] = 10.0
     write_timeout_seconds: Annotated[Seconds, Field(description="for 64 KiB of an upload")] = 15.0
     answer_timeout_seconds: Annotated[Seconds, Field(description="for the API's answer, once all is sent")] = 60.0
@@ -154,6 +182,16 @@ class Settings(BaseModel):
     collect_limit_seconds: Annotated[
         Seconds, Field(description="then a picture that cannot be fetched parks its job")
     ] = 86400.0
+
+    # Outbound.
+    allowed_networks: Annotated[
+        str,
+        AfterValidator(_networks),
+        Field(
+            description="networks beside the public internet that links may lead to, such as 10.1.0.0/16,fd00::/8; "
+            "the API's own host and port are always allowed"
+        ),
+    ] = ""
 
     # Limits on every input.
     max_image_bytes: Annotated[int, Field(ge=1024, le=1 << 30, description="of a picture that is sent")] = 20 << 20

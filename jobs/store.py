@@ -11,7 +11,7 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -228,11 +228,19 @@ class JobStore:
             ids: Any = self._take_due_script(keys=[self.keys.at(status)], args=args)
         return [to_text(one) for one in ids]
 
-    def extend_lease(self, job: Job, seconds: float) -> None:
-        """Whoever holds the job is alive: look at it only after `seconds` from now. Not a change of the record."""
+    def extend_leases(self, held: Collection[tuple[Status, str]], seconds: float) -> None:
+        """Whoever holds these jobs is alive: look at them only after `seconds` from now. No change of a record.
+
+        Args:
+            held: statuses and job ids; a job that is no longer in that status is left alone.
+            seconds: from now on.
+        """
         until = to_ms(self.now()) + int(seconds * 1000)
         with unavailable():
-            self._redis.zadd(self.keys.at(job.status), {job.id: until}, xx=True, gt=True)
+            pipeline = self._redis.pipeline(transaction=False)
+            for status, job_id in held:
+                pipeline.zadd(self.keys.at(status), {job_id: until}, xx=True, gt=True)
+            pipeline.execute()
 
     # Inside ----------------------------------------------------------------------------------------------------
 

@@ -7,10 +7,9 @@ import logging
 from jobs.events import Collected, CollectFailed
 from jobs.images import StoredImage
 from jobs.job import Attempt, Job, Picture, Status
-from jobs.policy import COLLECT_LEASE_SECONDS
 from worker.context import Context
 from worker.download import DownloadError, LinkExpiredError
-from worker.lease import LeavingError, renewer
+from worker.lease import LeavingError
 from worker.proxy.lookups import Found
 from worker.sightings import seen
 
@@ -27,7 +26,8 @@ def collect(context: Context, job_id: str) -> None:
     if job.status is not Status.COLLECTING or attempt is None or attempt.image_url is None:
         return
     try:
-        stored, url = _fetch(context, job, attempt)
+        with context.keeper.holding(job_id, Status.COLLECTING):
+            stored, url = _fetch(context, job, attempt)
     except (DownloadError, LeavingError) as error:
         _failed(context, job_id, str(error))
         return
@@ -44,14 +44,14 @@ def _failed(context: Context, job_id: str, why: str) -> None:
 
 def _fetch(context: Context, job: Job, attempt: Attempt) -> tuple[StoredImage, str]:
     url = attempt.image_url or ""
-    renew = renewer(context, job, COLLECT_LEASE_SECONDS)
+    stop = context.keeper.stop_when_leaving
     try:
-        return context.downloads.fetch(url, context.images, renew), url
+        return context.downloads.fetch(url, context.images, stop), url
     except LinkExpiredError:
         fresh = _fresh_link(context, job, attempt)
         if fresh is None or fresh == url:
             raise
-        return context.downloads.fetch(fresh, context.images, renew), fresh
+        return context.downloads.fetch(fresh, context.images, stop), fresh
 
 
 def _fresh_link(context: Context, job: Job, attempt: Attempt) -> str | None:

@@ -21,6 +21,7 @@ from jobs.settings import Settings
 from jobs.store import Applied, JobStore
 from worker.download import Downloads
 from worker.hooks import Hooks
+from worker.lease import Keeper
 from worker.proxy.client import ProxyClient
 
 
@@ -61,9 +62,10 @@ class Context:
     hooks: Hooks
     wakeups: Wakeups
     epoch: Epoch
+    keeper: Keeper
+    leaving: threading.Event  # set when the process is told to end
     name: str = field(default_factory=process_name)
     activity: Activity = field(default_factory=Activity)
-    leaving: threading.Event = field(default_factory=threading.Event)  # set when the process is told to end
 
     @classmethod
     def open(cls, settings: Settings, app: Celery) -> Context:
@@ -75,6 +77,7 @@ class Context:
             raise SettingsError("no API is configured: set BLENDQ_API_URL and BLENDQ_API_KEY")
         client = connect(settings.redis_address())
         store = JobStore(client, Policy.from_settings(settings))
+        leaving = threading.Event()
         return cls(
             settings=settings,
             store=store,
@@ -84,6 +87,8 @@ class Context:
             hooks=Hooks.from_settings(settings),
             wakeups=Wakeups(app),
             epoch=Epoch(client, store.keys, settings.data_dir),
+            keeper=Keeper(store, leaving),
+            leaving=leaving,
         )
 
     def close(self) -> None:

@@ -1,15 +1,25 @@
-"""Leases: whoever works on a job says so now and then; a worker that was told to leave stops at the next byte."""
+"""Leases: a worker says, again and again, which jobs it holds; a worker that dies or stops falls silent.
+
+One thread keeps all leases of a process, so a lease is short however long an upload or an answer may take; and it
+stops with the process, on SIGSTOP too.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from jobs.errors import BlendqError
-from jobs.job import Job
-from worker.context import Context
+from jobs.errors import BlendqError, StoreUnavailable
+from jobs.job import Status
+from jobs.store import JobStore
 
-RENEWAL_SECONDS = 5.0
+# So many beats may be lost before a lease ends.
+BEATS_A_LEASE = 4
+
+_log = logging.getLogger(__name__)
 
 
 class LeavingError(BlendqError):
@@ -18,23 +28,55 @@ class LeavingError(BlendqError):
     retryable = True
 
 
-def renewer(context: Context, job: Job, seconds: float) -> Callable[[], None]:
-    """To be called between pieces of a transfer: one that moves keeps its lease, however long it takes.
+class Keeper(threading.Thread):
+    """Keeps the leases of one process.
 
     Args:
-        job: as it was claimed, or found.
-        seconds: how long the lease is; longer than any piece may take.
-
-    The returned function raises LeavingError when the worker is to leave.
+        store: where the leases are.
+        leaving: set when the process is told to end; what can be given up for free then is.
     """
-    renewed_at = time.monotonic()
 
-    def renew() -> None:
-        nonlocal renewed_at
-        if context.leaving.is_set():
+    def __init__(self, store: JobStore, leaving: threading.Event) -> None:
+        super().__init__(name="leases", daemon=True)
+        self._store = store
+        self._leaving = leaving
+        self._lock = threading.Lock()
+        self._held: set[tuple[Status, str]] = set()
+
+    def run(self) -> None:
+        seconds = self._store.policy.lease_seconds
+        while True:  # while leaving too: an answer may still be on the wire
+            time.sleep(seconds / BEATS_A_LEASE)
+            self.beat(seconds)
+
+    def beat(self, seconds: float) -> None:
+        """Say once that all that is held is still held."""
+        with self._lock:
+            held = tuple(self._held)
+        if not held:
+            return
+        try:
+            self._store.extend_leases(held, seconds)
+        except StoreUnavailable as error:
+            _log.warning("leases of %d jobs not renewed: %s", len(held), error)
+
+    @contextmanager
+    def holding(self, job_id: str, *statuses: Status) -> Iterator[None]:
+        """While this lasts, the job's lease does not end in any of these statuses."""
+        mine = {(status, job_id) for status in statuses}
+        with self._lock:
+            self._held |= mine
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held -= mine
+
+    def stop_when_leaving(self) -> None:
+        """To be called between pieces of a transfer.
+
+        Raises:
+            LeavingError: the worker was told to leave.
+        """
+        if self._leaving.is_set():
             raise LeavingError("the worker was told to leave")
-        if time.monotonic() - renewed_at >= RENEWAL_SECONDS:
-            context.store.extend_lease(job, seconds)
-            renewed_at = time.monotonic()
-
-    return renew

@@ -33,6 +33,7 @@ def run_worker(settings: Settings) -> int:
         context.leaving.set()
 
     signals.worker_shutting_down.connect(leave, weak=False)
+    context.keeper.start()
     Watchdog(context).start()
     try:
         worker = app.Worker(

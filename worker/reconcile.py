@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 from jobs.events import Deadline, Event, LeaseEnd, PatienceEnd, TaskMissing, TaskSeen, Withdrawn
 from jobs.job import Job, Status, TaskStatus
-from jobs.policy import COLLECT_LEASE_SECONDS
 from jobs.settings import OnQueued
 from jobs.store import Applied
 from worker.context import Context, follow_up
@@ -54,7 +53,7 @@ def _end_leases(context: Context) -> None:
 
 
 def _collect_again(context: Context) -> None:
-    for job_id in context.store.take_due(Status.COLLECTING, BATCH, COLLECT_LEASE_SECONDS):
+    for job_id in context.store.take_due(Status.COLLECTING, BATCH, context.store.policy.lease_seconds):
         context.wakeups.collect(job_id)
 
 

@@ -15,15 +15,16 @@ from typing import assert_never
 
 from jobs.errors import BlendqError, PictureMissing, StoreUnavailable
 from jobs.events import PAUSING, TAKING, Answer, AnswerKind, Claim, Commit, NoAnswer
-from jobs.job import Job
+from jobs.job import Job, Status
 from jobs.store import Applied
 from worker.context import Context, follow_up
 from worker.dispatch import pause
-from worker.lease import LeavingError, renewer
+from worker.lease import LeavingError
 from worker.proxy.answers import Accepted, Exists, NotSent, Queued, Refused, Unsure, Verdict
 from worker.proxy.body import BlendBody, Picture
 
 RECORD_RETRY_SECONDS = 0.5
+RECORD_LIMIT_SECONDS = 600.0
 # One such answer may be an account that reconnects; so many with nothing accepted between, and there is none.
 NO_ACCOUNTS_IN_A_ROW = 10
 
@@ -46,10 +47,9 @@ def submit(context: Context, job_id: str) -> None:
         _log.info("job=%s is %s: nothing to submit", job_id, claimed.after.status)
         return
     job = claimed.after
-    event = _upload(context, job)
-    if event is None:
-        return
-    applied = _record(context, job, event)
+    with context.keeper.holding(job_id, Status.SUBMITTING, Status.COMMITTED):
+        event = _upload(context, job)
+        applied = None if event is None else _record(context, job, event)
     if applied is None:
         return
     if isinstance(event, Answer):
@@ -61,15 +61,15 @@ def _upload(context: Context, job: Job) -> Answer | NoAnswer | None:
     """What came of the upload; None when it is no longer ours to record."""
     number = job.current
     try:
-        renew = renewer(context, job, context.store.policy.submit_lease_seconds)
-        verdict = context.proxy.submit_blend(_body(context, job), _committer(context, job), renew)
+        body, commit = _body(context, job), _committer(context, job)
+        verdict = context.proxy.submit_blend(body, commit, context.keeper.stop_when_leaving)
     except PictureMissing as error:
         return Answer(number, AnswerKind.INVALID, description=str(error))
     except LeaseLostError:
         _log.warning("job=%s attempt=%d was taken over before the last byte: nothing was sent", job.id, number)
         return None
     except (StoreUnavailable, LeavingError) as error:
-        # Raised by the commit or the renewal, so before the last byte.
+        # Raised by the commit, or between two pieces: so before the last byte.
         return Answer(number, AnswerKind.NOT_SENT, description=str(error))
     return _event(number, verdict)
 
@@ -121,9 +121,9 @@ def _event(number: int, verdict: Verdict | NotSent) -> Answer | NoAnswer:
 def _record(context: Context, job: Job, event: Answer | NoAnswer) -> Applied | None:
     """Write the answer down, however long Redis is away: it may have been paid for.
 
-    Past the lease somebody else settles the job by asking the API, so there is no use in insisting longer.
+    Past a limit the job is left to whoever finds its lease ended, and settles it by asking the API.
     """
-    give_up_at = time.monotonic() + context.store.policy.answer_lease_seconds
+    give_up_at = time.monotonic() + RECORD_LIMIT_SECONDS
     while True:
         try:
             return context.store.apply(job.id, event)

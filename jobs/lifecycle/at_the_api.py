@@ -9,7 +9,6 @@ from jobs.events import AnswerKind
 from jobs.job import AT_THE_API, Attempt, Job, Status, TaskStatus
 from jobs.lifecycle.change import CONFLICT, Change, Moment, fail, finish, in_conflict, park
 from jobs.lifecycle.submitting import back_off, submit_again, under_way
-from jobs.policy import COLLECT_LEASE_SECONDS
 from jobs.settings import OnQueued
 
 # A job's task only ever moves to the right here; whatever says otherwise came late.
@@ -81,14 +80,16 @@ def _succeeded_there(
         return None
     detail = f"{event.source}: SUCCESS"
     if job.status is Status.COLLECTING:
-        return Change(job.with_attempt(attempt, due_at=moment.later(COLLECT_LEASE_SECONDS)), detail + ", new link")
+        return Change(
+            job.with_attempt(attempt, due_at=moment.later(moment.policy.lease_seconds)), detail + ", new link"
+        )
     if job.status.final:
         detail += f", after it was {job.status}"
     changed = job.with_attempt(
         attempt,
         status=Status.COLLECTING,
         current=attempt.number,
-        due_at=moment.later(COLLECT_LEASE_SECONDS),
+        due_at=moment.later(moment.policy.lease_seconds),
         reason=None,
         finished_at=None,
         backoffs=0,

@@ -8,14 +8,14 @@ from jobs import events
 from jobs.events import AnswerKind
 from jobs.job import Attempt, Job, Status
 from jobs.lifecycle.change import CONFLICT, Change, Moment, fail, in_conflict, park
-from jobs.policy import MAX_LOST_CLAIMS, NO_ACCOUNT_HEAD_START, RELEASE_LEASE_SECONDS
+from jobs.policy import MAX_LOST_CLAIMS, NO_ACCOUNT_HEAD_START
 from jobs.settings import OnQueued
 
 
 def release(job: Job, moment: Moment) -> Change | None:
     if job.status is not Status.WAITING or job.due_at is None or job.due_at > moment.now:
         return None
-    return Change(job.but(status=Status.RELEASED, due_at=moment.later(RELEASE_LEASE_SECONDS)))
+    return Change(job.but(status=Status.RELEASED, due_at=moment.later(moment.policy.lease_seconds)))
 
 
 def claim(job: Job, event: events.Claim, moment: Moment) -> Change | None:
@@ -30,7 +30,7 @@ def claim(job: Job, event: events.Claim, moment: Moment) -> Change | None:
         current=number,
         claims=number,
         retrying_since=job.retrying_since or moment.now,
-        due_at=moment.later(moment.policy.submit_lease_seconds),
+        due_at=moment.later(moment.policy.lease_seconds),
     )
     return Change(changed, f"attempt {number} by {event.worker}")
 
@@ -43,7 +43,7 @@ def commit(job: Job, event: events.Commit, moment: Moment) -> Change | None:
         attempt.but(committed_at=moment.now),
         status=Status.COMMITTED,
         commits=job.commits + 1,
-        due_at=moment.later(moment.policy.answer_lease_seconds),
+        due_at=moment.later(moment.policy.lease_seconds),
     )
     return Change(changed, f"attempt {event.attempt}")
 

@@ -213,13 +213,15 @@ def test_due_jobs_are_taken_by_one_sweeper_only(store: JobStore, client: redis.R
 
 def test_a_renewed_lease_is_not_due(store: JobStore, client: redis.Redis) -> None:
     add(store)
-    job = happen(store, "job_1", events.Release(), events.Claim("w1"))
+    happen(store, "job_1", events.Release(), events.Claim("w1"))
     place = store.keys.at(Status.SUBMITTING)
     client.zadd(place, {"job_1": 0})
-    store.extend_lease(job, 30)
+    held = [(Status.SUBMITTING, "job_1"), (Status.COMMITTED, "job_1")]
+    store.extend_leases(held, 30)
     assert store.take_due(Status.SUBMITTING, 1, hold_seconds=1) == []
     store.apply("job_1", events.Cancel())
-    store.extend_lease(job, 30)
+    store.extend_leases(held, 30)
+    assert client.zscore(store.keys.at(Status.COMMITTED), "job_1") is None
     assert client.zscore(place, "job_1") is None, "a lease that is lost cannot be renewed"
 
 

@@ -232,9 +232,8 @@ def test_a_wake_up_that_comes_twice_or_late_submits_nothing(open_bench: Open) ->
     assert len(bench.accepted()) == 1
 
 
-def test_a_lost_wake_up_is_sent_again(open_bench: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.lifecycle.submitting.RELEASE_LEASE_SECONDS", 0.05)
-    bench = open_bench("plus")
+def test_a_lost_wake_up_is_sent_again(open_bench: Open) -> None:
+    bench = open_bench("plus", lease_seconds=0.05)
     bench.add()
     reconcile.sweep(bench.context)
     bench.work_until(Status.SUCCEEDED)
@@ -285,9 +284,8 @@ def test_an_expired_link_is_renewed(open_bench: Open, expire: str | bool) -> Non
     assert bench.work_until(Status.SUCCEEDED, Status.PARKED).status is Status.SUCCEEDED
 
 
-def test_a_lost_collect_wake_up_is_sent_again(open_bench: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.lifecycle.at_the_api.COLLECT_LEASE_SECONDS", 0.05)
-    bench = open_bench("plus")
+def test_a_lost_collect_wake_up_is_sent_again(open_bench: Open) -> None:
+    bench = open_bench("plus", lease_seconds=0.05)
     bench.add()
     bench.submit()
     wait_for(lambda: bench.sweep().status is Status.COLLECTING, lambda: str(bench.history()))
@@ -538,3 +536,18 @@ def raising(error: Exception) -> Callable[..., Any]:
         raise error
 
     return fail
+
+
+def test_a_long_upload_keeps_its_lease_and_a_silent_worker_loses_it(open_bench: Open) -> None:
+    bench = open_bench("plus", lease_seconds=0.2)
+    keeper = bench.context.keeper
+    bench.add()
+    bench.store.apply("job_1", events.Release())
+    bench.store.apply("job_1", events.Claim("w1"))
+    with keeper.holding("job_1", Status.SUBMITTING, Status.COMMITTED):
+        give_up_at = time.monotonic() + 0.6
+        while time.monotonic() < give_up_at:
+            keeper.beat(0.2)
+            assert bench.sweep().status is Status.SUBMITTING
+    keeper.beat(0.2)
+    wait_for(lambda: bench.sweep().status is Status.WAITING, lambda: str(bench.history()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from worker.context import Context, open_images
 from worker.dispatch import dispatch
 from worker.download import Downloads
 from worker.hooks import Hooks
+from worker.lease import Keeper
 from worker.proxy.client import ProxyClient
 from worker.reconcile import sweep
 from worker.submit import submit
@@ -135,16 +137,19 @@ def wait_for(condition: Callable[[], bool], told: Callable[[], str], seconds: fl
 def open_workbench(redis_url: str, keys: Keys, data_dir: Path, sandbox_url: str, **settings: Any) -> Workbench:
     given = {"data_dir": data_dir, "redis_url": redis_url, "api_url": sandbox_url} | QUICK | settings
     made = Settings.load({}, **given)
-    client = connect(redis_url)
+    client, leaving = connect(redis_url), threading.Event()
+    store = JobStore(client, Policy.from_settings(made), keys)
     context = Context(
         settings=made,
-        store=JobStore(client, Policy.from_settings(made), keys),
+        store=store,
         images=open_images(made),
         proxy=ProxyClient.from_settings(made),
         downloads=Downloads(connect_timeout_seconds=2.0),
         hooks=Hooks.from_settings(made),
         wakeups=Written(made),
         epoch=Epoch(client, keys, data_dir),
+        keeper=Keeper(store, leaving),
+        leaving=leaving,
         name="bench",
     )
     return Workbench(context, httpx.Client(base_url=sandbox_url, timeout=10))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.policy import ANSWER_LEASE_MARGIN_SECONDS
+from jobs.queue import SUBMISSION_MARGIN_SECONDS
 from jobs.settings import CONFIG_VARIABLE, PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +116,7 @@ def test_no_image_is_whatever_is_the_latest() -> None:
 
 def test_the_worker_may_finish_one_submission_before_it_is_killed() -> None:
     settings = Settings()
-    longest = settings.upload_timeout_seconds + settings.answer_timeout_seconds + ANSWER_LEASE_MARGIN_SECONDS
+    longest = settings.upload_timeout_seconds + settings.answer_timeout_seconds + SUBMISSION_MARGIN_SECONDS
     grace = re.fullmatch(r"\s*(\d+)m\s*", parts("worker")["stop_grace_period"])
     assert grace is not None
     assert int(grace[1]) * 60 > longest
