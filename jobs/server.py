@@ -15,6 +15,9 @@ from redis.retry import Retry
 from jobs.errors import StoreUnavailable
 
 SOCKET_TIMEOUT_SECONDS = 5.0
+# Error codes of a server that is well, but must not or cannot write at this moment (redis.io, "Redis serialization
+# protocol", and the server's own messages). All of them pass.
+REFUSALS = ("OOM", "READONLY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
 
 
 def connect(url: str) -> redis.Redis:
@@ -32,13 +35,25 @@ def connect(url: str) -> redis.Redis:
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """Redis' own errors, told in one of ours. A ResponseError of a script is a defect of ours and goes through."""
+    """Redis' own errors, told in one of ours. An error of a script is a defect of ours and goes through."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError) as error:
-        raise StoreUnavailable(
-            f"Redis does not answer ({type(error).__name__}); is it running and not full?"
-        ) from error
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise StoreUnavailable(f"Redis does not answer ({type(error).__name__}); is it running?") from error
+    except redis.ResponseError as error:
+        if (refusal := _refusal(error)) is None:
+            raise
+        raise StoreUnavailable(f"Redis takes no writes now ({refusal}); it should soon, or see its log") from error
+
+
+def _refusal(error: redis.ResponseError) -> str | None:
+    """Why the server refuses to write for the moment. redis-py has classes for some of these only."""
+    if isinstance(error, redis.OutOfMemoryError):
+        return "OOM"
+    if isinstance(error, redis.ReadOnlyError):
+        return "READONLY"
+    words = str(error)
+    return next((code for code in REFUSALS if code in words), None)
 
 
 def lua(name: str) -> str:

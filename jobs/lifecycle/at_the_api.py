@@ -157,7 +157,7 @@ def task_missing(job: Job, event: events.TaskMissing, moment: Moment) -> Change 
     gone = job.with_attempt(attempt.but(gone=True))
     if job.cancel_requested:
         return finish(gone, Status.CANCELLED, moment, None, "the API does not know the task")
-    if attempt.withdrawn:
+    if attempt.withdrawn and not attempt.started:
         return submit_again(gone, moment, "the API does not know the task any more")
     waits = moment.policy.on_queued is OnQueued.WAIT and attempt.code == 22
     if job.status is Status.QUEUED and attempt.seen is None and not waits:

@@ -1,0 +1,35 @@
+"""Errors of Redis in our words."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from jobs.errors import StoreUnavailable
+from jobs.server import unavailable
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.ConnectionError("reset"),
+        redis.TimeoutError("slow"),
+        redis.BusyLoadingError("loading"),
+        redis.ReadOnlyError("You can't write against a read only replica."),
+        redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
+        redis.ResponseError("NOREPLICAS Not enough good replicas to write."),
+        redis.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),
+        redis.ResponseError("BUSY Redis is busy running a script."),
+    ],
+)
+def test_what_passes_is_unavailable_for_now(error: redis.RedisError) -> None:
+    with pytest.raises(StoreUnavailable), unavailable():
+        raise error
+
+
+@pytest.mark.parametrize(
+    "words", ["Error running script (call to f_1): @user_script:3: nil", "wrong number of arguments"]
+)
+def test_a_defect_of_ours_goes_through(words: str) -> None:
+    with pytest.raises(redis.ResponseError, match=r"script|arguments"), unavailable():
+        raise redis.ResponseError(words)
