@@ -1,0 +1,179 @@
+"""The verdict, by what the API was paid for and what lies in the picture store; not by what blendq says of itself."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from jobs.history import HistoryEntry
+from jobs.job import Job, Status
+from ops.chaos.options import Options
+from ops.chaos.produce import Row, acknowledged, planned
+from ops.chaos.schedule import Fault
+from ops.chaos.watch import Watch, accepted_at
+
+INPUTS_KEY = "blendq-sandbox-inputs"
+# The API's clock and the file system's are one; a task's end and the next acceptance may still share a millisecond.
+SAME_MOMENT_SECONDS = 0.005
+# Faults after which a job may rightly fail, or be in conflict with another.
+FAILING = frozenset({"tasks-fail", "failures-flip", "duplicate-ids"})
+CONFLICTING = frozenset({"duplicate-ids"})
+
+
+@dataclass
+class Verdict:
+    """What became of the jobs. Each list holds lines for people."""
+
+    jobs: int = 0
+    final: Counter[str] = field(default_factory=Counter)
+    lost: list[str] = field(default_factory=list)
+    double_paid: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    parked: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    paid_again: Counter[str] = field(default_factory=Counter)
+    histories: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def good(self) -> bool:
+        return not (self.lost or self.double_paid or self.wrong)
+
+
+class Judge:
+    """Compares the API's ledger with the records.
+
+    Args:
+        folder: of the run.
+        faults: that happened; some explain a failure, others do not.
+    """
+
+    def __init__(self, options: Options, folder: Path, faults: Sequence[Fault], watch: Watch) -> None:
+        self._options = options
+        self._folder = folder
+        self._kinds = {fault.kind for fault in faults}
+        self._watch = watch
+        self._rows: Sequence[Row] = planned(folder)
+        self._verdict = Verdict(jobs=len(self._rows))
+        self._known: dict[str, int] = {}
+        self._paid: list[dict[str, Any]] = []
+
+    def decide(self, wrong: Sequence[str] = ()) -> Verdict:
+        """
+        Args:
+            wrong: what was seen to go wrong during the run.
+        """
+        verdict = self._verdict
+        verdict.wrong += wrong
+        self._watch.read_tasks()
+        self._paid = self._watch.accepted()
+        self._known = known = acknowledged(self._folder)
+        jobs = {job.id: job for job in self._watch.store.find_many(list(known)) if job}
+        for job_id in known:
+            self._check_record(job_id, jobs.get(job_id))
+        self._check_payments({self._rows[row].digests: job_id for job_id, row in known.items()}, jobs)
+        for job_id, row in known.items():
+            if (job := jobs.get(job_id)) is not None and job.status is Status.SUCCEEDED:
+                self._check_picture(job, self._rows[row])
+        self._check_whole(len(known), jobs)
+        return verdict
+
+    def _check_record(self, job_id: str, job: Job | None) -> None:
+        verdict = self._verdict
+        if job is None:
+            verdict.lost.append(f"{job_id}: acknowledged, and there is no record of it")
+            return
+        verdict.final[job.status] += 1
+        why = f"{job.reason.kind}: {job.reason.message}" if job.reason else ""
+        if not job.status.final:
+            self._tell(job, verdict.lost, f"is still {job.status}, attempt {job.current}, due {job.due_at}")
+        elif job.status is Status.PARKED:
+            kind = job.reason.kind if job.reason else ""
+            self._tell(job, verdict.parked, f"{why} [{self._paid_words(job_id)}]")
+            if kind == "conflict" and not self._kinds & CONFLICTING:
+                self._tell(job, verdict.wrong, f"in conflict, and no fault explains it: {why}")
+        elif job.status is not Status.SUCCEEDED:
+            self._tell(job, verdict.failed, why or job.status)
+            if not self._kinds & FAILING:
+                self._tell(job, verdict.wrong, f"{job.status}, and no fault explains it: {why}")
+        self._check_history(job)
+
+    def _paid_words(self, job_id: str) -> str:
+        """What the API says of a job that blendq was not sure of."""
+        row = self._known[job_id]
+        paid = [entry for entry in self._paid if tuple(entry["inputs"]) == self._rows[row].digests]
+        ends = [self._watch.gone.why.get(entry["task_id"], "alive or done") for entry in paid]
+        return "paid for: " + ", ".join(ends) if paid else "not paid for"
+
+    def _check_history(self, job: Job) -> None:
+        """I6: one success a job. What was finished stays finished."""
+        entries = self._watch.store.history(job.id)
+        wins = [entry for entry in entries if entry.after is Status.SUCCEEDED and entry.before is not Status.SUCCEEDED]
+        if len(wins) > 1:
+            self._tell(job, self._verdict.wrong, f"succeeded {len(wins)} times")
+
+    def _check_payments(self, jobs_of: Mapping[tuple[str, ...], str], jobs: Mapping[str, Job]) -> None:
+        paid: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        for entry in self._paid:
+            paid[tuple(entry["inputs"])].append(entry)
+        for inputs, entries in paid.items():
+            for earlier, later in itertools.pairwise(entries):
+                self._check_pair(jobs.get(jobs_of.get(inputs, "")), earlier, later)
+
+    def _check_pair(self, job: Job | None, earlier: Mapping[str, Any], later: Mapping[str, Any]) -> None:
+        """A second payment is right only where the first task was no more when it was made."""
+        verdict, gone = self._verdict, self._watch.gone
+        task, at = earlier["task_id"], accepted_at(dict(later))
+        if gone.since.get(task, float("inf")) <= at + SAME_MOMENT_SECONDS:
+            verdict.paid_again[gone.why[task]] += 1
+            return
+        if self._options.on_queued == "resubmit" and job is not None and job.queued_answers:
+            verdict.paid_again["the user chose to resubmit after a 22"] += 1
+            return
+        line = f"paid for {task} ({earlier['token']}) and, at {later['at']}, for {later['task_id']} ({later['token']})"
+        if job is None:
+            verdict.double_paid.append(f"a job that was not acknowledged: {line}")
+        else:
+            self._tell(job, verdict.double_paid, line)
+
+    def _check_picture(self, job: Job, row: Row) -> None:
+        digest = (job.picture.digest if job.picture else "").removeprefix("sha256:")
+        path = self._folder / "data" / "images" / digest[:2] / digest
+        try:
+            with Image.open(path) as picture:
+                picture.load()
+                made_from = str(picture.info.get(INPUTS_KEY, ""))
+        except (OSError, SyntaxError) as error:
+            self._tell(job, self._verdict.wrong, f"succeeded, but its picture is not there: {error}")
+            return
+        if tuple(made_from.split(",")) != row.digests:
+            self._tell(job, self._verdict.wrong, "has the picture of another job")
+
+    def _check_whole(self, known: int, jobs: Mapping[str, Job]) -> None:
+        verdict = self._verdict
+        if known < len(self._rows):
+            verdict.wrong.append(f"the producer could enqueue {known} of {len(self._rows)} jobs only")
+        if verdict.lost:
+            return
+        if held := self._watch.store.gate.slots_held():
+            verdict.wrong.append(f"every job has ended, and {held} slots are still held")
+        counts = self._watch.store.counts()
+        told = {status: counts.get(status, 0) for status in Status if counts.get(status, 0)}
+        if known == len(self._rows) and told != dict(Counter(job.status for job in jobs.values())):
+            verdict.wrong.append(f"the counts say {told}")
+
+    def _tell(self, job: Job, where: list[str], line: str) -> None:
+        where.append(f"{job.id}: {line}")
+        if job.id not in self._verdict.histories:
+            entries = self._watch.store.history(job.id)
+            self._verdict.histories[job.id] = [_line(entry) for entry in entries]
+
+
+def _line(entry: HistoryEntry) -> str:
+    before = f"{entry.before} " if entry.before else ""
+    return f"{entry.at:%H:%M:%S.%f} {entry.event}: {before}-> {entry.after} {entry.detail}".rstrip()

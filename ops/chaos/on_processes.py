@@ -1,0 +1,181 @@
+"""Faults of processes: killed, told to leave, stopped for longer than a lease, out of disk, out of time."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ops.chaos.part import SKEW_FILE
+from ops.chaos.scene import Action, Scene
+from ops.chaos.schedule import Fault
+from ops.chaos.supervised import Part
+from ops.chaos.traps import KILL, STOP, Armed
+
+# When no worker comes by in this time, there is no work of that kind: the fault strikes wherever it can.
+TRAP_SECONDS = 4.0
+POLL_SECONDS = 0.02
+
+
+@contextmanager
+def worker_kill(scene: Scene, fault: Fault) -> Iterator[None]:
+    step = fault.details["step"]
+    if step == "now" or _stepped_into(scene.traps.lay(step, KILL)) is None:
+        _worker(scene, fault).send(signal.SIGKILL)
+    yield
+
+
+@contextmanager
+def worker_stop(scene: Scene, fault: Fault) -> Iterator[None]:
+    step = fault.details["step"]
+    pid = None if step == "now" else _stepped_into(scene.traps.lay(step, STOP))
+    part = next((one for one in scene.stack.workers() if one.pid == pid), _worker(scene, fault))
+    part.send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        part.send(signal.SIGCONT)
+
+
+@contextmanager
+def worker_disk_full(scene: Scene, fault: Fault) -> Iterator[None]:
+    """No file may grow any more: every write to a file fails, as on a full disk, and sockets still work."""
+    part = _worker(scene, fault)
+    pid = part.pid
+    _limit_files(pid, 0)
+    try:
+        yield
+    finally:
+        if part.pid == pid:
+            _limit_files(pid, resource.RLIM_INFINITY)
+
+
+@contextmanager
+def worker_clock(scene: Scene, fault: Fault) -> Iterator[None]:
+    part = _worker(scene, fault)
+    path = scene.stack.folder / SKEW_FILE
+    path.write_text(json.dumps({part.name: fault.details["seconds"]}), encoding="utf-8")
+    part.send(signal.SIGKILL)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        part.send(signal.SIGKILL)
+
+
+def _killed(prefix: str) -> Action:
+    @contextmanager
+    def killed(scene: Scene, fault: Fault) -> Iterator[None]:
+        _named(scene, fault, prefix).send(signal.SIGKILL)
+        yield
+
+    return killed
+
+
+def _told_to_leave(prefix: str) -> Action:
+    @contextmanager
+    def told_to_leave(scene: Scene, fault: Fault) -> Iterator[None]:
+        part = _named(scene, fault, prefix)
+        with part.lock:
+            if not part.end(signal.SIGTERM):
+                scene.stack.would_not_leave.append(part.name)
+        yield
+
+    return told_to_leave
+
+
+def _stopped(prefix: str) -> Action:
+    @contextmanager
+    def stopped(scene: Scene, fault: Fault) -> Iterator[None]:
+        part = _named(scene, fault, prefix)
+        part.send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            part.send(signal.SIGCONT)
+
+    return stopped
+
+
+@contextmanager
+def api_restarted(scene: Scene, fault: Fault) -> Iterator[None]:
+    """Killed and started again; what it `forgets` is known, since the judge must know it."""
+    part = scene.stack.parts["api"]
+    forgets = fault.kind == "api-forgets"
+    with part.lock:
+        part.end(signal.SIGKILL)
+        (scene.stack.folder / "api.url").unlink(missing_ok=True)
+        scene.watch.read_tasks()
+        if forgets:
+            scene.watch.forgotten_now()
+        try:
+            yield
+        finally:
+            command = part.command
+            part.command = (*command, "--forget") if forgets else command
+            part.start()
+            part.command = command
+
+
+def _worker(scene: Scene, fault: Fault) -> Part:
+    workers = scene.stack.workers()
+    number: int = fault.details.get("worker", 0)
+    return workers[number % len(workers)]
+
+
+def _named(scene: Scene, fault: Fault, prefix: str) -> Part:
+    number = fault.details.get(prefix)
+    return scene.stack.parts[prefix if number is None else f"{prefix}-{number}"]
+
+
+def _stepped_into(trap: Armed) -> int | None:
+    """Who stepped into the trap; None when nobody did in time."""
+    deadline = time.monotonic() + TRAP_SECONDS
+    while (pid := trap.caught) is None:
+        if time.monotonic() > deadline and trap.disarm():
+            return None
+        if time.monotonic() > deadline + 1.0:
+            return None  # killed between the two lines of stepping into it
+        time.sleep(POLL_SECONDS)
+    _wait_until_struck(pid)
+    return pid
+
+
+def _wait_until_struck(pid: int) -> None:
+    deadline = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return
+        if state in "TZX":
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _limit_files(pid: int | None, size: int) -> None:
+    if pid is not None and hasattr(resource, "prlimit"):
+        with suppress(ProcessLookupError, PermissionError, ValueError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+ACTIONS: dict[str, Action] = {
+    "worker-kill": worker_kill,
+    "worker-stop": worker_stop,
+    "worker-term": _told_to_leave("worker"),
+    "worker-disk-full": worker_disk_full,
+    "worker-clock": worker_clock,
+    "receiver-kill": _killed("receiver"),
+    "receiver-term": _told_to_leave("receiver"),
+    "receiver-stop": _stopped("receiver"),
+    "beat-kill": _killed("beat"),
+    "beat-stop": _stopped("beat"),
+    "producer-kill": _killed("producer"),
+    "api-restarted": api_restarted,
+    "api-forgets": api_restarted,
+    "api-stop": _stopped("api"),
+}

@@ -1,0 +1,105 @@
+"""What a fault run is made of, and the command line that says so."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+PERSONALITIES = ("open-source", "plus", "community", "gateway", "again")
+ON_QUEUED = ("confirm", "resubmit", "wait")
+
+
+@dataclass(frozen=True)
+class Options:
+    """One run. The schedule is a function of these alone.
+
+    `only` limits the kinds of faults; `broken` names the deliberately broken variant that runs instead of blendq;
+    `step` limits kills and stops of workers to one step of a submission.
+    """
+
+    seed: int = 1
+    jobs: int = 100
+    faults: int = 10
+    only: tuple[str, ...] = ()
+    personality: str = "open-source"
+    on_queued: str = "confirm"
+    broken: str | None = None
+    step: str | None = None
+    workers: int = 3
+    settle_seconds: float = 90.0
+    keep: Path | None = None
+
+    @property
+    def deadline_seconds(self) -> float:
+        """Whatever happens, the run is over by then."""
+        return 60.0 + 0.5 * self.jobs + 8.0 * self.faults + self.settle_seconds
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"keep": None if self.keep is None else str(self.keep), "only": list(self.only)}
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the command line asks for: one run, or the proof that the harness catches what is broken."""
+
+    options: Options
+    as_json: bool
+    prove: bool
+    control: bool
+    variants: tuple[str, ...]
+
+
+def parse(arguments: Sequence[str] | None, kinds: Sequence[str], variants: Sequence[str]) -> Command:
+    """Read the command line; leaves with exit code 2 and one clear line when it is wrong."""
+    made = _parser(kinds, variants)
+    given = made.parse_args(arguments)
+    only = _names(made, "--only", given.only, kinds)
+    proved = _names(made, "--variants", given.variants, variants)
+    if given.jobs < 1 or given.faults < 0 or given.workers < 1:
+        made.error("--jobs and --workers must be at least 1, --faults must not be negative")
+    options = Options(
+        seed=given.seed,
+        jobs=given.jobs,
+        faults=given.faults,
+        only=only,
+        personality=given.personality,
+        on_queued=given.on_queued,
+        broken=given.broken,
+        step=given.step,
+        workers=given.workers,
+        settle_seconds=given.settle,
+        keep=given.keep,
+    )
+    return Command(options, given.json, given.prove, given.control, proved)
+
+
+def _names(made: argparse.ArgumentParser, flag: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(name for name in text.split(",") if name)
+    if unknown := [name for name in names if name not in known]:
+        made.error(f"{flag}: unknown {', '.join(unknown)}; known: {', '.join(known)}")
+    return names
+
+
+def _parser(kinds: Sequence[str], variants: Sequence[str]) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m ops.chaos", description=__doc__, epilog=f"kinds: {', '.join(kinds)}")
+    made.add_argument("--seed", type=int, default=1, help="draws the schedule; the same seed, the same faults")
+    made.add_argument("--jobs", type=int, default=100)
+    made.add_argument("--faults", type=int, default=10)
+    made.add_argument("--only", default="", metavar="KIND,…", help="draw from these kinds only")
+    made.add_argument("--personality", choices=PERSONALITIES, default="open-source", help="the simulated API's family")
+    made.add_argument("--on-queued", choices=ON_QUEUED, default="confirm")
+    made.add_argument("--break", dest="broken", choices=variants, help="run this broken variant instead of blendq")
+    made.add_argument("--step", help="kill or stop workers at this step of a submission only")
+    made.add_argument("--workers", type=int, default=3)
+    made.add_argument("--settle", type=float, default=90.0, help="seconds to wait for the last job after all is healed")
+    made.add_argument("--keep", type=Path, metavar="DIR", help="keep logs, ledger and report here in any case")
+    made.add_argument("--json", action="store_true", help="print the whole report, the schedule too, as JSON")
+    made.add_argument("--prove", action="store_true", help="run every broken variant, and say which are caught")
+    made.add_argument(
+        "--control", action="store_true", help="with --prove: the unbroken product must pass each case too"
+    )
+    made.add_argument("--variants", default="", metavar="NAME,…", help="with --prove: these variants only")
+    return made

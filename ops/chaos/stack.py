@@ -1,0 +1,208 @@
+"""The real stack of a fault run: its processes, and the relays between them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from jobs.settings import PREFIX, Settings
+from ops.chaos.options import Options
+from ops.chaos.part import RUN_FILE
+from ops.chaos.produce import DONE_FILE
+from ops.chaos.quick import SETTINGS
+from ops.chaos.relay import Relay, RelayThread
+from ops.chaos.supervised import Part
+from ops.embedded import EmbeddedServer
+from ops.ownership import Ownership
+
+CORES, QUEUE = 4, 10
+# More slots than cores, so that some are told 22.
+SLOTS = 10
+# A task of 30 to 90 s takes 0.3 to 0.9 s.
+SPEED = 100.0
+API_KEY = "chaos-key"
+READY_SECONDS = 30.0
+POLL_SECONDS = 0.02
+CONTROL_SECONDS = 2.0
+
+
+class Stack:
+    """Everything that runs. As a context manager it starts all, and leaves nothing behind.
+
+    Args:
+        options: of the run.
+        folder: of this run alone; everything it writes is there.
+    """
+
+    def __init__(self, options: Options, folder: Path) -> None:
+        self.options = options
+        self.folder = folder
+        self.died_alone: list[str] = []
+        self.would_not_leave: list[str] = []
+        self.parts: dict[str, Part] = {}
+        self.relays: dict[str, Relay] = {}
+        self._exits = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._exits.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for part in self.parts.values():
+            part.expected = True
+            part.send(signal.SIGCONT)
+        self._exits.close()
+
+    # Starting --------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        local = Settings.load({}, data_dir=self.folder / "data")
+        self.owner = self._exits.enter_context(Ownership(local.data_dir))
+        self.server = self._exits.enter_context(EmbeddedServer(local, self.owner))
+        self.address = local.redis_address()
+        thread = RelayThread()
+        self._exits.callback(thread.close)
+        for name in ("redis", "redis-receiver", "redis-producer", "api", "hooks"):
+            self.relays[name] = Relay(thread, *([local.socket_path()] if name.startswith("redis") else []))
+            self._exits.callback(self.relays[name].close)
+        self.settings = self._settings(local)
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        (self.folder / RUN_FILE).write_text(json.dumps({"broken": self.options.broken}), encoding="utf-8")
+        self._start_parts()
+
+    def _settings(self, local: Settings) -> Settings:
+        ports = {name: relay.port for name, relay in self.relays.items()}
+        given = {
+            "data_dir": local.data_dir,
+            "redis_url": f"redis://127.0.0.1:{ports['redis']}/0",
+            "api_url": f"http://127.0.0.1:{ports['api']}",
+            "api_key": API_KEY,
+            "public_url": f"http://127.0.0.1:{ports['hooks']}",
+            "hook_secret": "chaos-secret-chaos-secret",
+            "receiver_port": 0,
+            "slots": SLOTS,
+            "worker_threads": 8,
+            "on_queued": self.options.on_queued,
+        }
+        return Settings.load({}, **(given | known(SETTINGS)))
+
+    def _start_parts(self) -> None:
+        self._add("api", [sys.executable, "-m", "ops.sandbox", *self._sandbox_flags()])
+        for number in range(2):
+            self._add(f"receiver-{number}", self._own("receiver", f"receiver-{number}"))
+        for number in range(self.options.workers):
+            self._add(f"worker-{number}", self._own("worker", f"worker-{number}"))
+        self._add("beat", self._own("beat"))
+        self.lead_relays(READY_SECONDS)
+        self._add("producer", self._own("producer"))
+
+    def _own(self, role: str, name: str = "") -> list[str]:
+        return [sys.executable, "-m", "ops.chaos.part", role, str(self.folder), *([name] if name else [])]
+
+    def _sandbox_flags(self) -> list[str]:
+        return [
+            *("--port", "0", "--personality", self.options.personality, "--speed", str(SPEED)),
+            *("--core-size", str(CORES), "--queue-size", str(QUEUE), "--api-key", API_KEY),
+            *("--seed", str(self.options.seed), "--data-dir", str(self.folder / "api")),
+            *("--announce-file", str(self.folder / "api.url")),
+            *("--public-url", f"http://127.0.0.1:{self.relays['api'].port}"),
+        ]
+
+    def _add(self, name: str, command: Sequence[str]) -> None:
+        part = Part(name, command, self._spawn)
+        self.parts[name] = part
+        part.start()
+
+    def _spawn(self, part: Part) -> subprocess.Popen[bytes]:
+        self._announcement(part.name).unlink(missing_ok=True)
+        logs = self.folder / "logs"
+        logs.mkdir(exist_ok=True)
+        with (logs / f"{part.name}.log").open("ab") as log:
+            return self.owner.reaper.spawn(part.command, output=log, env=self.environment | self._own_settings(part))
+
+    def _own_settings(self, part: Part) -> dict[str, str]:
+        link = {"receiver": "redis-receiver", "producer": "redis-producer"}.get(part.name.split("-")[0], "redis")
+        url = f"redis://127.0.0.1:{self.relays[link].port}/0"
+        return self.settings.model_copy(update={"redis_url": url}).to_environment()
+
+    def _announcement(self, name: str) -> Path:
+        return self.folder / f"{name}.url"
+
+    # Running ---------------------------------------------------------------------------------------------------
+
+    def workers(self) -> list[Part]:
+        return [part for name, part in self.parts.items() if name.startswith("worker-")]
+
+    def lead_relays(self, seconds: float) -> None:
+        """Lead the relays to where the API and the receivers listen now; wait at most `seconds` for the addresses."""
+        names = ("api", "receiver-0", "receiver-1")
+        deadline = time.monotonic() + seconds
+        while not all(self._announcement(name).exists() for name in names) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        self.relays["api"].lead_to(*self._found(["api"]))
+        self.relays["hooks"].lead_to(*self._found(["receiver-0", "receiver-1"]))
+
+    def _found(self, names: Sequence[str]) -> list[tuple[str, int]]:
+        texts = [self._announcement(name).read_text() for name in names if self._announcement(name).exists()]
+        return [("127.0.0.1", port) for text in texts if (port := urlsplit(text).port)]
+
+    def supervise(self) -> None:
+        """Start again what has died, as a supervisor would. Called a few times a second."""
+        for part in self.parts.values():
+            if part.done or part.alive or not part.lock.acquire(blocking=False):
+                continue
+            try:
+                self._start_again(part)
+            finally:
+                part.lock.release()
+        if self.server.pid and not self.server.alive and not self.server_held:
+            self.died_alone.append("redis")
+            self.server.start()
+        self.lead_relays(0.0)
+
+    server_held = False
+
+    def _start_again(self, part: Part) -> None:
+        code = part.ended_with
+        if part.name == "producer" and code == 0 and (self.folder / DONE_FILE).exists():
+            part.done = True
+            return
+        if not part.expected and code != -signal.SIGKILL:
+            self.died_alone.append(f"{part.name} ended with {code}")
+        part.start()
+
+    def control(self, path: str, fields: dict[str, Any] | None = None, method: str = "POST") -> Any:
+        """Tell the simulated API what to do wrong; around the relay. None when it does not listen now."""
+        found = self._found(["api"])
+        if not found:
+            return None
+        try:
+            answer = httpx.request(
+                method, f"http://127.0.0.1:{found[0][1]}/sandbox/{path}", json=fields, timeout=CONTROL_SECONDS
+            )
+            return answer.json()
+        except (httpx.HTTPError, ValueError):
+            return None
+
+
+def known(settings: dict[str, object]) -> dict[str, object]:
+    """Those that this version of the product has."""
+    return {name: value for name, value in settings.items() if name in Settings.model_fields}

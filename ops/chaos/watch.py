@@ -1,0 +1,101 @@
+"""What is seen of a run from outside: the API's ledger and tasks as it writes them, and the jobs' records."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from jobs.errors import StoreUnavailable
+from jobs.policy import Policy
+from jobs.store import JobStore
+
+ENDED_THERE = ("FAILURE", "CANCEL")
+_TOO_LATE = 1e12
+GLANCE_SECONDS = 0.5
+READING_SECONDS = 20.0
+
+
+@dataclass
+class Gone:
+    """Tasks of which the API itself shows that they are no more, and since when (seconds since the epoch)."""
+
+    since: dict[str, float] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)
+
+    def note(self, task_id: str, at: float, why: str) -> None:
+        if at < self.since.get(task_id, _TOO_LATE):
+            self.since[task_id] = at
+            self.why[task_id] = why
+
+
+class Watch:
+    """Reads around every relay and every fault: files, and the server's own socket."""
+
+    def __init__(self, folder: Path, redis_address: str) -> None:
+        self._api = folder / "api"
+        self.gone = Gone()
+        # Whoever watches must not be held up by what is watched; whoever judges must read it all.
+        self._glance = JobStore(_client(redis_address, GLANCE_SECONDS), Policy())
+        self.store = JobStore(_client(redis_address, READING_SECONDS), Policy())
+
+    def accepted(self) -> list[dict[str, Any]]:
+        """What the API was paid for, in its own order. It writes whole lines, each before it answers."""
+        return [entry for entry in _lines(self._api / "ledger.jsonl") if entry["kind"] == "accepted"]
+
+    def count_accepted(self) -> int:
+        try:
+            return (self._api / "ledger.jsonl").read_bytes().count(b'{"kind":"accepted"')
+        except FileNotFoundError:
+            return 0
+
+    def read_tasks(self) -> None:
+        """Note which tasks have ended without a picture. Before the API starts again, since it then tidies up."""
+        for entry in _lines(self._api / "tasks.jsonl"):
+            if entry.get("status") in ENDED_THERE and entry.get("finish_time"):
+                self.gone.note(entry["id"], entry["finish_time"] / 1000, entry["status"].lower())
+
+    def forgotten_now(self) -> None:
+        """The API has lost its memory: whatever it had accepted is unknown from here on."""
+        for entry in self.accepted():
+            self.gone.note(entry["task_id"], time.time(), "forgotten")
+
+    def counts(self) -> Counter[str] | None:
+        """How many jobs are in which status; None while Redis does not answer."""
+        try:
+            return Counter(self._glance.counts())
+        except (StoreUnavailable, redis.RedisError):
+            return None
+
+    def close(self) -> None:
+        self._glance.close()
+        self.store.close()
+
+
+def _client(address: str, seconds: float) -> redis.Redis:
+    return redis.Redis.from_url(address, socket_timeout=seconds, socket_connect_timeout=seconds)
+
+
+def accepted_at(entry: dict[str, Any]) -> float:
+    """When a submission was accepted, in seconds since the epoch."""
+    return datetime.fromisoformat(entry["at"]).astimezone(UTC).timestamp()
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return found
+    for line in text.splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:  # torn, so never acknowledged
+            continue
+    return found

@@ -1,0 +1,46 @@
+"""Fault runs by their seeds: nothing is lost and nothing is paid twice, by the simulated API's own ledger (I1, I2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ops.chaos.options import Options
+from ops.chaos.run import Report, run
+from tests.conftest import no_server
+
+STEPS = ("released", "claimed", "mid-upload", "before-commit", "after-commit", "after-last-byte", "before-record")
+# Killed there, a worker leaves a submission behind of which nobody knows whether it was accepted.
+IN_DOUBT = ("after-commit", "after-last-byte", "before-record")
+
+
+@pytest.fixture(autouse=True)
+def _server(server_binary: object) -> None:
+    """Without a server there is no run."""
+    if server_binary is None:  # pragma: no cover
+        no_server("none found")
+
+
+def check(options: Options) -> Report:
+    report = run(options)
+    verdict = report.verdict
+    told: dict[str, Any] = report.as_json() | {"histories": verdict.histories}
+    assert verdict.good, told
+    assert sum(verdict.final.values()) == options.jobs, told
+    assert [strike.problem for strike in report.strikes if strike.problem] == []
+    return report
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_seeded_run_loses_nothing_and_pays_once(seed: int) -> None:
+    check(Options(seed=seed, jobs=40, faults=6, workers=2, settle_seconds=40.0))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_worker_killed_at_any_step_of_submit_loses_nothing_and_pays_once(step: str) -> None:
+    """With callbacks, even what is in doubt is found: every job comes to its picture, unless it was never accepted."""
+    kills = Options(seed=5, jobs=12, faults=2, only=("worker-kill",), step=step, workers=2, settle_seconds=40.0)
+    verdict = check(kills).verdict
+    allowed = kills.faults * 8 if step in IN_DOUBT else 0  # what the killed worker had on the wire at that moment
+    assert len(verdict.parked) <= allowed, verdict.parked
