@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import pybase64
 
 from jobs.errors import PictureError, PictureMissing
-from jobs.picture_formats import check_picture, read_header
+from jobs.opening import name_of, read_regular_file
+from jobs.picture_formats import Header, check_picture, read_header
 from jobs.request import is_digest
 
+Check = Callable[[BinaryIO, int, str], Header]
 STALE_SECONDS = 86_400.0
 _MAX_DATA_URL_HEADER = 200
 
@@ -88,24 +90,32 @@ class ImageStore:
         root: the folder; made when it is first needed.
         max_bytes: the largest file that is taken.
         max_pixels: the most pixels (width times height) that a picture may have.
+        check: decodes a picture, given its file, the most pixels and its name. By default in this process, which is
+            for files of people who would only harm themselves, and costs no process more; whatever takes pictures
+            from outside gives that of a `jobs.decoding.Decoder`.
 
     A method that raises OSError had trouble with the store's own disk, not with the picture.
     """
 
-    def __init__(self, root: Path, *, max_bytes: int, max_pixels: int) -> None:
+    def __init__(self, root: Path, *, max_bytes: int, max_pixels: int, check: Check = check_picture) -> None:
         self.root = root.absolute()
         self.max_bytes = max_bytes
         self.max_pixels = max_pixels
+        self._check = check
         self._tmp = self.root / "tmp"
         self.clean()
 
-    def put_file(self, path: Path) -> StoredImage:
+    def put_file(self, path: Path, *, root: Path | None = None) -> StoredImage:
         """Store the picture in a file, as it is at this moment: it is read once.
+
+        Args:
+            path: the file.
+            root: the folder that it must be in, links followed; None for anywhere.
 
         Raises:
             PictureError: says what is wrong with the file, and what to do.
         """
-        return self.put_bytes(_read_regular_file(path, self.max_bytes), name=str(path))
+        return self.put_bytes(read_regular_file(path, self.max_bytes, root), name=name_of(path, root))
 
     def put_bytes(self, data: bytes, *, name: str) -> StoredImage:
         """Store a picture. `name` stands for it in errors.
@@ -139,16 +149,19 @@ class ImageStore:
         return self.put_bytes(data, name=name)
 
     @contextmanager
-    def incoming(self, *, name: str = "the picture") -> Iterator[IncomingImage]:
+    def incoming(self, *, name: str = "the picture", check: Check | None = None) -> Iterator[IncomingImage]:
         """Take a picture in pieces. What was not kept when the block ends is deleted.
 
-        `name` stands for it in errors.
+        Args:
+            name: stands for it in errors.
+            check: instead of the store's own.
         """
+        place = partial(self._place, check or self._check)
         _make_folder(self._tmp)
         temp = self._tmp / uuid.uuid4().hex
         with temp.open("x+b") as file:
             try:
-                yield IncomingImage(file, name=name, max_bytes=self.max_bytes, place=self._place)
+                yield IncomingImage(file, name=name, max_bytes=self.max_bytes, place=place)
             finally:
                 temp.unlink(missing_ok=True)
 
@@ -205,12 +218,12 @@ class ImageStore:
         self._sync(known.path.parent)
         return known
 
-    def _place(self, file: BinaryIO, digest: str, name: str) -> StoredImage:
+    def _place(self, check: Check, file: BinaryIO, digest: str, name: str) -> StoredImage:
         """Check the temporary file and give it its final name."""
         size = file.seek(0, os.SEEK_END)
         if known := self._find_durable(digest, size):
             return known
-        header = check_picture(file, self.max_pixels, name)
+        header = check(file, self.max_pixels, name)
         os.fsync(file.fileno())
         path = self._path(digest)
         assert path is not None  # noqa: S101  (we made the digest)
@@ -222,26 +235,6 @@ class ImageStore:
     def _sync(self, folder: Path) -> None:
         _sync_folder(folder)
         _sync_folder(self.root)
-
-
-def _read_regular_file(path: Path, max_bytes: int) -> bytes:
-    """At most `max_bytes` + 1 of a file. Never waits: opening a pipe would, until somebody writes to it."""
-    try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise PictureError(f"{path}: is not a regular file; give a picture file")
-            return file.read(min(status.st_size, max_bytes) + 1)  # one more, so that put_bytes sees the excess
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise PictureError(f"{path}: no such file; check the name") from error
-    except IsADirectoryError as error:
-        raise PictureError(f"{path}: is a folder; give a picture file") from error
-    except PermissionError as error:
-        raise PictureError(f"{path}: may not be read; allow this user to read it") from error
-    except OSError as error:
-        raise PictureError(f"{path}: cannot be read ({error.strerror}); check the file") from error
-    except ValueError as error:  # a zero byte, or a character that no file system takes
-        raise PictureError(f"{str(path)!r}: is not a possible file name; check the name") from error
 
 
 def _check_size(size: int, max_bytes: int, name: str) -> None:

@@ -18,6 +18,7 @@ _DECODERS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
     "image/webp": WebPImagePlugin.WebPImageFile,
     "image/gif": GifImagePlugin.GifImageFile,
 }
+MEDIA_TYPES = frozenset(_DECODERS)
 # What people try most often beside these; only to tell them what their file is.
 _OTHER_FORMATS = {
     b"BM": "a BMP picture",
@@ -31,26 +32,59 @@ _OTHER_FORMATS = {
 
 
 class Header(NamedTuple):
+    """What a picture says of itself; sizes are in pixels."""
+
     media_type: str
     width: int
     height: int
 
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
 
 def check_picture(file: BinaryIO, max_pixels: int, name: str) -> Header:
-    """Decode the first frame in full: the API would refuse a broken picture late, or blend half of it."""
+    """Decode the first frame in full: the API would refuse a broken picture late, or blend half of it.
+
+    Args:
+        file: open for reading; where it stands does not matter, before or after.
+        max_pixels: the most that width times height may be.
+        name: stands for the picture in errors.
+
+    Raises:
+        PictureError: it is not a picture, is broken, or is over the limit.
+    """
+    header = read_small_header(file, max_pixels, name)
+    decode(file, header, name)
+    return header
+
+
+def read_small_header(file: BinaryIO, max_pixels: int, name: str) -> Header:
+    """The header of a picture that is within the limit; else raises PictureError."""
     header = read_header(file, name)
-    if header.width * header.height > max_pixels:
+    if header.pixels > max_pixels:
         size = f"{header.width} x {header.height} pixels"
         raise PictureError(
             f"{name}: {size} is over the limit of {max_pixels:,}; make it smaller, or raise max_image_pixels"
         )
+    return header
+
+
+def decode(file: BinaryIO, header: Header, name: str) -> None:
+    """Decode the first frame; raises PictureError when it is broken, or not of the size that its header says."""
     file.seek(0)
     try:
         with _DECODERS[header.media_type](file) as picture:
-            picture.load()
+            # Before anything is decoded: of two headers in one file, the decoder may believe the other, larger one.
+            agrees = picture.size == (header.width, header.height)
+            if agrees:
+                picture.load()
+    except MemoryError as error:
+        raise PictureError(f"{name}: takes too much memory to decode; make it smaller") from error
     except Exception as error:  # decoders meet hostile bytes with any exception at all
         raise _broken(name) from error
-    return header
+    if not agrees:
+        raise _broken(name)
 
 
 def _broken(name: str) -> PictureError:

@@ -83,7 +83,7 @@ class Context:
             store=store,
             images=open_images(settings),
             proxy=ProxyClient.from_settings(settings),
-            downloads=Downloads(connect_timeout_seconds=settings.connect_timeout_seconds),
+            downloads=Downloads.from_settings(settings),
             hooks=Hooks.from_settings(settings),
             wakeups=Wakeups(app),
             epoch=Epoch(client, store.keys, settings.data_dir),

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from urllib.parse import urljoin, urlsplit
+from functools import partial
+from http import HTTPStatus
+from typing import Self
+from urllib.parse import urljoin
 
-import httpx
+import httpcore
 
+from jobs.addresses import AddressRefused, AddressRules, parse_target
+from jobs.decoding import Decoder
 from jobs.errors import BlendqError, PictureError
 from jobs.images import ImageStore, StoredImage
+from jobs.settings import Settings
+from worker.outbound import WIRE_ERRORS, Outbound, Pace, TooSlow
 
 MAX_REDIRECTS = 3
-READ_TIMEOUT_SECONDS = 10.0  # below the lease of a download
 DEADLINE_SECONDS = 180.0
-CHUNK_BYTES = 1 << 16
 # What servers answer to a link that has expired.
 EXPIRED = frozenset({401, 403, 404, 410})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class DownloadError(BlendqError):
@@ -30,22 +35,29 @@ class LinkExpiredError(DownloadError):
 
 
 class Downloads:
-    """Fetches pictures with one shared client, which knows no key: the API's key never leaves for another host.
+    """Fetches pictures from places that are allowed, and decodes them where they can do no harm.
+
+    Knows no key: the API's key never leaves for another host.
 
     Args:
         connect_timeout_seconds: for each connection.
+        rules: where it may connect to; by default only to the public internet.
+        decoder: closed with this; by default one of its own.
     """
 
-    def __init__(self, connect_timeout_seconds: float) -> None:
-        self._http = httpx.Client(
-            timeout=httpx.Timeout(READ_TIMEOUT_SECONDS, connect=connect_timeout_seconds),
-            follow_redirects=False,
-            trust_env=False,
-            transport=httpx.HTTPTransport(retries=0, limits=httpx.Limits(max_connections=256, keepalive_expiry=5.0)),
-        )
+    def __init__(
+        self, connect_timeout_seconds: float, rules: AddressRules | None = None, decoder: Decoder | None = None
+    ) -> None:
+        self._outbound = Outbound(rules or AddressRules(), connect_timeout_seconds)
+        self._decoder = decoder or Decoder()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """With the rules that the settings describe."""
+        return cls(settings.connect_timeout_seconds, AddressRules.of(settings.allowed_networks, settings.api_url))
 
     def close(self) -> None:
-        self._http.close()
+        self._decoder.close()
 
     def fetch(self, url: str, images: ImageStore, progress: Callable[[], None]) -> StoredImage:
         """Download a picture into the store; checked by decoding it, durable when it returns.
@@ -53,40 +65,52 @@ class Downloads:
         Args:
             url: http or https.
             images: where it is kept.
-            progress: called between pieces; what it raises ends the download.
+            progress: called often; what it raises ends the download.
 
         Raises:
             LinkExpiredError: the link answers 401, 403, 404 or 410.
-            DownloadError: it did not come, came incomplete, or is no picture.
+            DownloadError: it did not come, came incomplete, is no picture, or is where nothing may be fetched from.
         """
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        for _ in range(MAX_REDIRECTS + 1):
-            try:
-                found = self._get(url, images, progress, deadline)
-            except httpx.HTTPError as error:
-                raise DownloadError(f"the picture did not come: {type(error).__name__}") from error
-            except PictureError as error:
-                raise DownloadError(f"what came is not the picture: {error}") from error
-            if isinstance(found, StoredImage):
-                return found
-            url = found
+        pace = Pace(DEADLINE_SECONDS, progress)
+        try:
+            for _ in range(MAX_REDIRECTS + 1):
+                found = self._get(url, images, pace)
+                if isinstance(found, StoredImage):
+                    return found
+                url = found
+        except WIRE_ERRORS as error:
+            raise DownloadError(f"the picture did not come: {type(error).__name__}") from error
+        except PictureError as error:
+            raise DownloadError(f"what came is not the picture: {error}") from error
+        except AddressRefused as error:
+            raise DownloadError(f"the picture is not fetched: {error}") from error
+        except TooSlow as error:
+            raise DownloadError(str(error)) from error
         raise DownloadError(f"the picture's link redirects more than {MAX_REDIRECTS} times")
 
-    def _get(self, url: str, images: ImageStore, progress: Callable[[], None], deadline: float) -> StoredImage | str:
-        """The stored picture, or the address that the answer redirects to."""
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise DownloadError("the picture's link is neither http nor https")
-        with self._http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
-            if response.has_redirect_location:
-                return urljoin(url, response.headers["Location"])
-            if response.status_code in EXPIRED:
-                raise LinkExpiredError(f"the picture's link answers HTTP {response.status_code}")
-            if response.status_code != httpx.codes.OK:
-                raise DownloadError(f"the picture's link answers HTTP {response.status_code}")
-            with images.incoming() as incoming:
-                for chunk in response.iter_raw(CHUNK_BYTES):
-                    if time.monotonic() > deadline:
-                        raise DownloadError(f"the picture did not come whole within {DEADLINE_SECONDS:.0f} s")
-                    progress()
+    def _get(self, url: str, images: ImageStore, pace: Pace) -> StoredImage | str:
+        """The stored picture, or the link that the answer redirects to: to be checked as this one was."""
+        with self._outbound.get(parse_target(url), pace) as answer:
+            if answer.status in _REDIRECTS and (location := _location(answer)):
+                return _joined(url, location)
+            if answer.status in EXPIRED:
+                raise LinkExpiredError(f"the picture's link answers HTTP {answer.status}")
+            if answer.status != HTTPStatus.OK:
+                raise DownloadError(f"the picture's link answers HTTP {answer.status}")
+            with images.incoming(check=partial(self._decoder.check, progress=pace.progress)) as incoming:
+                for chunk in answer.iter_stream():
                     incoming.write(chunk)
                 return incoming.keep()
+
+
+def _location(answer: httpcore.Response) -> str | None:
+    return next(
+        (value.decode("utf-8", "replace") for name, value in answer.headers if name.lower() == b"location"), None
+    )
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:  # a broken IPv6 address
+        raise AddressRefused("the link redirects to no web address") from error

@@ -27,6 +27,7 @@ from worker.hooks import Hooks
 from worker.main import set_up_logging
 
 BACKLOG = 2048
+KERNEL_BUFFER_BYTES = 64 * 1024
 LEAVE_SECONDS = 5
 # For a request that was read and recorded: only its answer is left.
 ANSWER_MARGIN_SECONDS = 5.0
@@ -83,7 +84,7 @@ def run_receiver(settings: Settings, announce_file: Path | None = None) -> int:
         PortInUse: somebody else listens there.
     """
     set_up_logging()
-    listener = _listen(settings)
+    listener = listen(settings)
     store = JobStore(connect(settings.redis_address()), Policy.from_settings(settings))
     wakeups = Wakeups(make_app(settings))
     receiver = Receiver(store, Hooks.from_settings(settings), wakeups, Limits.from_settings(settings))
@@ -98,15 +99,23 @@ def run_receiver(settings: Settings, announce_file: Path | None = None) -> int:
     return 0
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """Bound before anything else starts, so that a taken port is told at once and in plain words."""
+def listen(settings: Settings) -> socket.socket:
+    """Bound before anything else starts, so that a taken port is told at once and in plain words.
+
+    Raises:
+        PortInUse: somebody else listens there.
+    """
     family = socket.AF_INET6 if ":" in settings.receiver_host else socket.AF_INET
     try:
-        return socket.create_server((settings.receiver_host, settings.receiver_port), family=family, backlog=BACKLOG)
+        made = socket.create_server((settings.receiver_host, settings.receiver_port), family=family, backlog=BACKLOG)
     except OSError as error:
         where = f"{settings.receiver_host}:{settings.receiver_port}"
         advice = "set BLENDQ_RECEIVER_PORT to a free one"
         raise PortInUse(f"the receiver cannot listen on {where}: {error.strerror}; {advice}") from error
+    # What the kernel keeps for a connection that does not read, or sends without end; it would be megabytes.
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        made.setsockopt(socket.SOL_SOCKET, option, KERNEL_BUFFER_BYTES)
+    return made
 
 
 def _announce(path: Path, url: str) -> None:

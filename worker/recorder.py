@@ -19,9 +19,9 @@ from jobs.queue import Wakeups
 from jobs.store import Applied, JobStore
 from worker.context import follow_up
 
-THREADS = 16
-# At 1,000 callbacks a second, the last of them waits a quarter of a second.
-MAX_WAITING = 256
+THREADS = 8
+# Few enough that the last of them is answered soon on a slow machine too; the others hear "later" at once.
+MAX_WAITING = 64
 MAX_WAKEUPS_WAITING = 1000
 
 T = TypeVar("T")

@@ -49,7 +49,7 @@ def submit(context: Context, job_id: str) -> None:
     job = claimed.after
     with context.keeper.holding(job_id, Status.SUBMITTING, Status.COMMITTED):
         event = _upload(context, job)
-        applied = None if event is None else _record(context, job, event)
+        applied = _record(context, job, event)
     if applied is None:
         return
     if isinstance(event, Answer):
@@ -57,19 +57,16 @@ def submit(context: Context, job_id: str) -> None:
     follow_up(context.store, context.wakeups, applied)
 
 
-def _upload(context: Context, job: Job) -> Answer | NoAnswer | None:
-    """What came of the upload; None when it is no longer ours to record."""
+def _upload(context: Context, job: Job) -> Answer | NoAnswer:
+    """What came of the upload."""
     number = job.current
     try:
         body, commit = _body(context, job), _committer(context, job)
         verdict = context.proxy.submit_blend(body, commit, context.keeper.stop_when_leaving)
     except PictureMissing as error:
         return Answer(number, AnswerKind.INVALID, description=str(error))
-    except LeaseLostError:
-        _log.warning("job=%s attempt=%d was taken over before the last byte: nothing was sent", job.id, number)
-        return None
-    except (StoreUnavailable, LeavingError) as error:
-        # Raised by the commit, or between two pieces: so before the last byte.
+    except (LeaseLostError, StoreUnavailable, LeavingError) as error:
+        # Raised by the commit, or between two pieces: so before the last byte. A job that is another's ignores it.
         return Answer(number, AnswerKind.NOT_SENT, description=str(error))
     return _event(number, verdict)
 

@@ -33,6 +33,8 @@ _TASK_ORDER = (
     TaskStatus.SUCCESS,  # last: a success rescues what was reported as failed
 )
 
+_ENDED = frozenset({TaskStatus.FAILURE, TaskStatus.CANCEL})
+
 
 def task_seen(job: Job, event: events.TaskSeen, moment: Moment) -> Change | None:
     if not 0 < event.attempt <= job.claims or job.status is Status.SUCCEEDED or in_conflict(job):
@@ -43,11 +45,13 @@ def task_seen(job: Job, event: events.TaskSeen, moment: Moment) -> Change | None
     if before.task_id and before.task_id != event.task_id:
         message = f"attempt {event.attempt} is task {before.task_id}, yet task {event.task_id} came back"
         return park(job, moment, CONFLICT, message)
+    if before.seen in _ENDED and event.status not in _ENDED | {TaskStatus.SUCCESS}:
+        return None  # overtaken on its way: the task has ended since
     attempt = _with_news(before, event, moment)
     if event.status is TaskStatus.SUCCESS and event.image_url:
         return _succeeded_there(job, before, attempt, event, moment)
     # A failure that comes after a success without a picture came late: the success stands.
-    if event.status in (TaskStatus.FAILURE, TaskStatus.CANCEL) and attempt.seen is event.status:
+    if event.status in _ENDED and attempt.seen is event.status:
         return _ended_there(job, before, attempt, event, moment)
     return _alive_there(job, before, attempt, event, moment)
 

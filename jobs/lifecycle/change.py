@@ -40,7 +40,7 @@ def fail(job: Job, moment: Moment, kind: str, message: str) -> Change:
 
 
 def park(job: Job, moment: Moment, kind: str, message: str) -> Change | None:
-    if job.status is Status.PARKED:
+    if job.status is Status.PARKED and (kind != CONFLICT or in_conflict(job)):
         return None
     return finish(job, Status.PARKED, moment, Reason(kind=kind, message=message), f"{kind}: {message}")
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from jobs import events
 from jobs.events import AnswerKind
 from jobs.job import Attempt, Job, Status
-from jobs.lifecycle.change import CONFLICT, Change, Moment, fail, in_conflict, park
+from jobs.lifecycle.change import CONFLICT, Change, Moment, fail, finish, in_conflict, park
 from jobs.policy import MAX_LOST_CLAIMS, NO_ACCOUNT_HEAD_START
 from jobs.settings import OnQueued
 
@@ -122,6 +122,8 @@ def _refused(job: Job, attempt: Attempt, event: events.Answer, moment: Moment) -
 
 
 def back_off(job: Job, kind: AnswerKind, why: str, moment: Moment, *, at_least_seconds: float = 0.0) -> Change:
+    if job.cancel_requested:
+        return finish(job, Status.CANCELLED, moment, None, why)
     policy = moment.policy
     head_start = NO_ACCOUNT_HEAD_START if kind is AnswerKind.NO_ACCOUNT else 0
     delay = max(at_least_seconds, policy.backoff_seconds(job.backoffs + head_start, moment.chance))
@@ -166,6 +168,8 @@ def lease_end(job: Job, moment: Moment) -> Change | None:
 
 def submit_again(job: Job, moment: Moment, why: str) -> Change:
     """The earlier task is known to be no more; its backoff is already behind it."""
+    if job.cancel_requested:
+        return finish(job, Status.CANCELLED, moment, None, why)
     since = job.retrying_since or moment.now
     if moment.now > since + timedelta(seconds=moment.policy.resubmit_limit_seconds):
         return fail(

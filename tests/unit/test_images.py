@@ -24,6 +24,7 @@ from PIL import Image, ImageFile
 
 from jobs.errors import PictureError, PictureMissing
 from jobs.images import ImageStore, StoredImage
+from jobs.picture_formats import Header, check_picture
 
 KINDS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 
@@ -264,14 +265,14 @@ def test_too_many_pixels_are_refused_before_decoding(
     assert "101 x 100 pixels is over the limit of 10,000" in refused(store, data)
 
 
-def _png_bomb() -> bytes:
+def _png(*sizes: tuple[int, int], pixels: bytes = bytes(99)) -> bytes:
+    """A PNG with a header of each of these sizes."""
+
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
-    )
+    headers = [chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)) for size in sizes]
+    return b"\x89PNG\r\n\x1a\n" + b"".join([*headers, chunk(b"IDAT", zlib.compress(pixels)), chunk(b"IEND", b"")])
 
 
 def _gif_bomb() -> bytes:
@@ -282,12 +283,40 @@ def _gif_bomb() -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("bomb", [_png_bomb(), _gif_bomb()], ids=["png", "gif"])
+@pytest.mark.parametrize("bomb", [_png((50_000, 50_000)), _gif_bomb()], ids=["png", "gif"])
 def test_a_bomb_is_refused_without_a_warning(store: ImageStore, bomb: bytes) -> None:
     with warnings.catch_warnings(record=True) as leaked:
         warnings.simplefilter("always")
         assert "000 pixels is over the limit" in refused(store, bomb)
     assert not leaked
+
+
+def test_a_bomb_behind_a_harmless_header_is_not_decoded(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two headers Pillow believes the last."""
+    rows = bytes((3 * 101 + 1) * 101)
+    assert store.put_bytes(_png((8, 6), (8, 6), pixels=rows), name="twice the same").width == 8
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    with pytest.raises(PictureError, match="truncated or broken"):
+        store.put_bytes(_png((8, 6), (101, 101), pixels=rows), name="a")
+
+
+def test_a_picture_that_takes_all_memory(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", too_much)
+    assert "takes too much memory" in refused(store, picture())
+
+
+def test_a_check_of_the_stores_own_and_one_for_a_single_picture(tmp_path: Path) -> None:
+    def no(_: object, __: int, name: str) -> Header:
+        raise PictureError(f"{name}: no")
+
+    careful = ImageStore(tmp_path / "careful", max_bytes=100_000, max_pixels=10_000, check=no)
+    assert refused(careful, picture()) == "a.png: no"
+    with careful.incoming(check=check_picture) as incoming:
+        incoming.write(picture())
+        assert incoming.keep().width == 8
 
 
 def test_a_large_picture_within_the_limit_gives_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -395,9 +395,9 @@ def png(color: str) -> bytes:
 class CountingStore(ImageStore):
     reads = 0
 
-    def put_file(self, path: Path) -> StoredImage:
+    def put_file(self, path: Path, *, root: Path | None = None) -> StoredImage:
         self.reads += 1
-        return super().put_file(path)
+        return super().put_file(path, root=root)
 
 
 @pytest.fixture
@@ -447,3 +447,113 @@ def test_all_or_none_of_the_prepared_rows(folder: Path, images: CountingStore) -
     with pytest.raises(ManifestError) as caught:
         all_or_none(folder / "m.csv", prepared(folder, images, text))
     assert [problem.line for problem in caught.value.problems] == [3, 4]
+
+
+# --- a manifest of somebody else's: pictures cannot be taken from outside a root --------------------------------------
+
+Service = Callable[[str], Row | RowProblem]
+
+
+@pytest.fixture
+def service(folder: Path, images: CountingStore) -> Service:
+    """A folder with red.png, beside one with private.png; what comes of one row that names red.png and a picture."""
+    written(folder, png("red"), "red.png")
+    written(folder.parent / "elsewhere", png("black"), "private.png")
+
+    def run(image: str) -> Row | RowProblem:
+        path = written(folder, json.dumps({"images": ["red.png", image]}), "m.jsonl")
+        (row,) = prepare(read_manifest(path, folder), images, folder)
+        return row
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "image", ["red.png", "./red.png", "sub/../red.png", "sub/deep/blue.png", "link.png", "in/blue.png"]
+)
+def test_what_is_inside_of_the_root_is_taken(folder: Path, service: Service, image: str) -> None:
+    written(folder / "sub", b"", "x")
+    written(folder / "sub" / "deep", png("blue"), "blue.png")
+    (folder / "link.png").symlink_to("sub/deep/blue.png")
+    (folder / "in").symlink_to(folder / "sub" / "deep")
+    assert isinstance(service(image), Row)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "../elsewhere/private.png",
+        "sub/../../elsewhere/private.png",
+        "../campaign/../elsewhere/private.png",
+        "link.png",
+        "out/private.png",
+        "chain/private.png",
+        "../elsewhere/none.png",
+        "..",
+    ],
+)
+def test_nothing_outside_of_the_root_is_taken(folder: Path, service: Service, image: str) -> None:
+    """One and the same answer, whether there is such a file or not; and no word about where the root is."""
+    written(folder / "sub", b"", "x")
+    (folder / "link.png").symlink_to(folder.parent / "elsewhere" / "private.png")
+    (folder / "out").symlink_to("../elsewhere")
+    (folder / "chain").symlink_to("sub/up")
+    (folder / "sub" / "up").symlink_to("../../elsewhere")
+    row = service(image)
+    assert isinstance(row, RowProblem)
+    assert "is outside the folder that pictures may come from" in row.problem
+    assert str(folder.parent) not in row.problem
+
+
+@pytest.mark.parametrize("image", ["/etc/passwd", "~/private.png", "~root/private.png", "//etc/passwd"])
+def test_a_root_takes_relative_paths_only(folder: Path, service: Service, image: str) -> None:
+    row = service(image)
+    assert row == RowProblem(1, f"{image}: name pictures by paths that are relative to the manifest")
+    inside = str(folder / "red.png")
+    assert isinstance(service(inside), RowProblem), "also where it leads inside"
+
+
+@pytest.mark.parametrize("image", ["none.png", "sub", "pipe", "a\0b", "loop", "red.png/x", "a" * 5000])
+@pytest.mark.timeout(20)
+def test_what_is_no_picture_inside_of_the_root(folder: Path, service: Service, image: str) -> None:
+    written(folder / "sub", b"", "x")
+    os.mkfifo(folder / "pipe")
+    (folder / "loop").symlink_to("loop")
+    row = service(image)
+    assert isinstance(row, RowProblem)
+    assert str(folder.parent) not in row.problem
+
+
+@pytest.mark.parametrize("swapped", ["sub", "sub/blue.png"])
+def test_a_link_that_is_put_there_in_between_is_not_followed(
+    folder: Path, service: Service, swapped: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worst moment: the path was checked, and is not open yet."""
+    written(folder / "sub", png("blue"), "blue.png")
+    written(folder.parent / "elsewhere", png("black"), "blue.png")
+    checked = os.path.realpath
+
+    def swap(path: str) -> str:
+        real = checked(path)
+        if str(path).endswith("blue.png"):
+            (folder / swapped).rename(folder / "moved")
+            (folder / swapped).symlink_to(folder.parent / "elsewhere" / ("" if swapped == "sub" else "blue.png"))
+        return real
+
+    monkeypatch.setattr(os.path, "realpath", swap)
+    row = service("sub/blue.png")
+    assert isinstance(row, RowProblem)
+    assert "sub/blue.png: " in row.problem
+
+
+def test_the_command_line_may_name_any_path(folder: Path, images: CountingStore) -> None:
+    private = written(folder.parent / "elsewhere", png("black"), "private.png")
+    (row,) = prepared(folder, images, f"image1,image2\n{private},../elsewhere/private.png\n")
+    assert isinstance(row, Row)
+
+
+def test_a_whole_manifest_with_a_root(folder: Path) -> None:
+    path = written(folder, "image1,image2\n/a,b\nb,~c\nb,c\n")
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(path, root=folder)
+    assert [problem.line for problem in caught.value.problems] == [2, 3]
