@@ -20,10 +20,7 @@ from jobs.settings import CONFIG_VARIABLE, PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-# Each part's user of Redis, by the name of its service.
-REDIS_USERS = {"worker": "worker", "beat": "beat", "receiver": "receiver", "flower": "flower", "cli": "producer"}
-REDIS_PASSWORDS = ("REDIS_PASSWORD", *(f"REDIS_{user.upper()}_PASSWORD" for user in REDIS_USERS.values()))
-REQUIRED = (*REDIS_PASSWORDS, "BLENDQ_HOOK_SECRET", "BLENDQ_API_URL", "BLENDQ_API_KEY", "FLOWER_BASIC_AUTH")
+REQUIRED = ("REDIS_PASSWORD", "BLENDQ_HOOK_SECRET", "BLENDQ_API_URL", "BLENDQ_API_KEY", "FLOWER_BASIC_AUTH")
 ALWAYS = ("redis", "worker", "beat", "receiver", "flower")
 # Settings that the file fixes only where one part alone needs them.
 OF_THE_RECEIVER = {"BLENDQ_RECEIVER_HOST", "BLENDQ_RECEIVER_PORT"}
@@ -83,36 +80,9 @@ def test_redis_is_reached_by_its_clients_only() -> None:
     assert parts("redis")["networks"].strip() == "[inside]"
     assert "internal: true" in blocks(SECTIONS["networks"], 2)["inside"]
     assert parts("sandbox")["networks"].strip() == "[outside]"
-    for name in ("redis.conf", "redis-users.acl", "redis-users.sh"):
-        assert f"./ops/{name}:/etc/blendq/{name}:ro" in parts("redis")["volumes"]
-        assert (ROOT / "ops" / name).is_file()
+    assert 'requirepass "$$REDISCLI_AUTH"' in parts("redis")["command"]
+    assert "./ops/redis.conf:/etc/blendq/redis.conf:ro" in parts("redis")["volumes"]
     assert "redis-data:/data" in parts("redis")["volumes"]
-
-
-def test_every_part_is_a_user_of_redis_of_its_own() -> None:
-    """The least that it needs (ops/redis-users.acl), and the password of no other."""
-    for service in set(SERVICES) - {"redis", "sandbox"}:
-        user = REDIS_USERS[service]
-        password = f"REDIS_{user.upper()}_PASSWORD"
-        environment = parts(service)["environment"]
-        assert re.search(
-            rf"BLENDQ_REDIS_URL: redis://{user}:\$\{{{password}:\?[^}}]+\}}@redis:6379/0$", environment, re.MULTILINE
-        )
-        assert set(re.findall(r"\$\{(REDIS_\w*PASSWORD)", SERVICES[service])) == {password}
-    assert "REDIS_" not in SERVICES["sandbox"]
-
-
-def test_redis_passwords_stand_in_no_command_line() -> None:
-    """They are in the environment of the container; `redis-users.sh` makes digests of them, read by standard input."""
-    command = parts("redis")["command"]
-    assert "users=$$(sh /etc/blendq/redis-users.sh) || exit" in command
-    assert re.search(r"exec redis-server [^\n]* - <<END\n\s*\$\$users\n\s*END", command)
-    assert "PASSWORD" not in command
-    assert "AUTH" not in command
-    assert set(re.findall(r"(\w+): \$\{REDIS_\w*PASSWORD", parts("redis")["environment"])) == {
-        "REDISCLI_AUTH",
-        *REDIS_PASSWORDS[1:],
-    }
 
 
 def test_every_lasting_service_has_a_healthcheck_that_asks_it() -> None:
@@ -163,7 +133,7 @@ def test_what_decides_about_a_job_is_the_same_in_every_part() -> None:
     given = set(re.findall(rf"^  ({PREFIX}\w+):", SECTIONS["x-settings"], re.MULTILINE))
     elsewhere = set(re.findall(rf"{PREFIX}\w+(?=:)", "".join(parts(name).get("environment", "") for name in SERVICES)))
     assert elsewhere - OF_THE_RECEIVER == {
-        f"{PREFIX}{name}" for name in ("API_URL", "API_KEY", "API_AUTH", "API_ACCOUNT_FILTER", "REDIS_URL")
+        f"{PREFIX}{name}" for name in ("API_URL", "API_KEY", "API_AUTH", "API_ACCOUNT_FILTER")
     }
     assert "BLENDQ_API_KEY" not in "".join(parts(name).get("environment", "") for name in set(SERVICES) - {"worker"})
     assert {"BLENDQ_PUBLIC_URL", "BLENDQ_ANSWER_TIMEOUT_SECONDS", "BLENDQ_SILENCE_SECONDS"} <= given
@@ -263,9 +233,7 @@ def test_docker_compose_takes_the_file_and_each_refusal(tmp_path: Path) -> None:
     given = dict.fromkeys(REQUIRED, "x")
     taken = _compose(tmp_path, **given)
     assert taken.returncode == 0, taken.stderr
-    assert {f"redis://{user}:x@redis:6379/0" for user in REDIS_USERS.values()} - {
-        "redis://producer:x@redis:6379/0"
-    } <= set(re.findall(r"redis://\S+", taken.stdout))
+    assert "redis://:x@redis:6379/0" in taken.stdout
     for name in REQUIRED:
         refused = _compose(tmp_path, **{**given, name: ""})
         assert refused.returncode != 0
