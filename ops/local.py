@@ -170,7 +170,7 @@ class LocalStack:
             *("--port", str(urlsplit(self.settings.api_url or "").port)),
             *("--personality", choice.personality),
             *("--speed", str(choice.speed)),
-            *("--api-key", key.get_secret_value() if key else ""),
+            f"--api-key={key.get_secret_value() if key else ''}",  # one word: a key may begin with a dash
             *("--data-dir", str(self.settings.data_dir / "sandbox")),
         ]
 

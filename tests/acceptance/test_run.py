@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from jobs.policy import Policy
+from jobs.server import connect
+from jobs.store import JobStore
 from ops.sandbox.process import SandboxProcess
 from tests.acceptance.runs import EXAMPLES, Runs, free_port, small_manifest, wait_for
 
@@ -75,8 +78,13 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, manifest: Path) -> None:
     runs = Runs(tmp_path, manifest, "--sandbox", *QUICK)
     process = runs.start()
     under_way(runs)
+    # Not between a commit and its last byte: such a job would rightly wait for a person. tests/acceptance/test_chaos.py
+    # kills there, step by step.
+    store = JobStore(connect(f"unix://{runs.place}/redis.sock"), Policy())
+    wait_for(lambda: store.gate.on_the_way() == 0, lambda: "somebody is always on the way")
     for worker in runs.processes("ops.cli worker"):
         os.kill(worker, signal.SIGKILL)
+    store.close()
     told = runs.finish(process)
     assert told["succeeded"] == ROWS
     assert "worker" in told["said"]

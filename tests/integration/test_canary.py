@@ -32,6 +32,9 @@ from PIL.PngImagePlugin import PngInfo
 from ops.sandbox.process import SandboxProcess
 from tests.acceptance.runs import Runs, free_port, wait_for
 
+# Each starts the whole stack, some of them twice.
+pytestmark = pytest.mark.timeout(400)
+
 API_KEY = "sk-CanaryApiKey-4Tq9/Zw+7Lm2"
 HOOK_SECRET = "CanaryHookSecret/81+Xyq"
 REDIS_PASSWORD = "CanaryRedisPassword5Hk"
