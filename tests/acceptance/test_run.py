@@ -12,6 +12,7 @@ import pytest
 
 from jobs.policy import Policy
 from jobs.server import connect
+from jobs.settings import Settings
 from jobs.store import JobStore
 from ops.sandbox.process import SandboxProcess
 from tests.acceptance.runs import EXAMPLES, Runs, free_port, small_manifest, wait_for
@@ -80,7 +81,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, manifest: Path) -> None:
     under_way(runs)
     # Not between a commit and its last byte: such a job would rightly wait for a person. tests/acceptance/test_chaos.py
     # kills there, step by step.
-    store = JobStore(connect(f"unix://{runs.place}/redis.sock"), Policy())
+    store = JobStore(connect(Settings(data_dir=runs.place).redis_address()), Policy())
     wait_for(lambda: store.gate.on_the_way() == 0, lambda: "somebody is always on the way")
     for worker in runs.processes("ops.cli worker"):
         os.kill(worker, signal.SIGKILL)
