@@ -315,7 +315,7 @@ def test_a_trusted_proxy_may_hold_as_many_as_it_needs(listen: Listen) -> None:
     with ExitStack() as stack:
         for _ in range(10):
             stack.enter_context(receiver.connect("127.0.0.2"))
-        assert code(ask(receiver, head("/", length=0), "127.0.0.3")) == 404
+        assert code(ask(receiver, head("/", length=0), "127.0.0.2")) == 404
 
 
 def test_those_who_only_hold_connections_make_room(listen: Listen) -> None:
