@@ -571,13 +571,14 @@ def client(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Re
 
 
 @pytest.mark.timeout(600)  # a failure is made small before it is shown
+@pytest.mark.timeout(900)
 def test_the_store_is_what_the_model_says(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """I1, I2, I3, I5."""
     monkeypatch.setattr(StoreMachine, "client", client, raising=False)
     run_state_machine_as_test(
         StoreMachine,
         settings=settings(
-            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 

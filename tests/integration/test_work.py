@@ -72,7 +72,7 @@ def test_a_job_comes_to_its_picture_by_asking_alone(open_bench: Open, personalit
 
 
 def test_jobs_that_get_a_22_are_paid_once_each(open_bench: Open) -> None:
-    bench = open_bench("open-source", *QUICK_TASKS, "--core-size", "1", slots=4)
+    bench = open_bench("open-source", "--speed", "100", "--task-seconds", "100", "120", "--core-size", "1", slots=4)
     for number in range(4):
         bench.add(f"job_{number}")
     for number in range(4):
