@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from jobs.history import HistoryEntry
 from jobs.job import Attempt, Job, Reason, Status
 from jobs.request import BlendRequest
 
 MAX_SOURCE_CHARACTERS = 300
+_HIDDEN = "***"
+_SECRET_NAME = re.compile(r"key|token|secret|auth|passw", re.IGNORECASE)
 
 
 def rfc3339(moment: datetime | None) -> str | None:
@@ -25,6 +29,24 @@ def source_name(image: str) -> str:
     if image[:5].lower() == "data:":
         return f"{image.partition(',')[0][:60]},… ({len(image)} characters)"
     return image if len(image) <= MAX_SOURCE_CHARACTERS else image[:MAX_SOURCE_CHARACTERS] + "…"
+
+
+def shown_link(link: str | None) -> str | None:
+    """A link of the API's, without the passwords and keys that it may carry (I8); blendq itself keeps it whole."""
+    if link is None:
+        return None
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return _HIDDEN
+    host = parts.netloc.rpartition("@")[2]
+    query = "&".join(_shown_parameter(one) for one in parts.query.split("&"))
+    return urlunsplit((parts.scheme, host, parts.path, query, ""))
+
+
+def _shown_parameter(parameter: str) -> str:
+    name = parameter.partition("=")[0]
+    return f"{name}={_HIDDEN}" if _SECRET_NAME.search(unquote(name)) else parameter
 
 
 def result(job: Job, asked: BlendRequest, picture: str | None) -> dict[str, Any]:
@@ -115,7 +137,10 @@ def _reason(reason: Reason | None) -> dict[str, str] | None:
 
 
 def _upstream(attempt: Attempt | None, fields: Sequence[str]) -> dict[str, Any] | None:
-    return None if attempt is None else {name: getattr(attempt, name) for name in fields}
+    if attempt is None:
+        return None
+    shown = {name: getattr(attempt, name) for name in fields}
+    return shown | {"image_url": shown_link(attempt.image_url)}
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

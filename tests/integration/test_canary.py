@@ -373,8 +373,12 @@ class Parrot(BaseHTTPRequestHandler):
     def _submitted(self, asked: dict[str, Any]) -> None:
         style = asked["state"].rpartition(" ")[2]
         name = f"task{len(self.said)}"
-        text = f"Bad key {self.headers['mj-api-secret']} of {asked['notifyHook']} and {asked['state']}: "
-        self.said[name] = style, text + "; ".join(asked["base64Array"])
+        key, pictures = self.headers["mj-api-secret"], asked["base64Array"]
+        keys = f"{key} ({quote(key, safe='')}, {base64.b64encode(key.encode()).decode()})"
+        text = f"Bad key {keys} of {asked['notifyHook']} and {asked['state']}: "
+        if style == "bytes":
+            pictures = [base64.b64decode(picture.partition(",")[2]).decode("latin-1") for picture in pictures]
+        self.said[name] = style, text + "; ".join(pictures)
         said = self.said[name][1]
         match style.split("-"):
             case ["refuse", code]:
@@ -446,7 +450,7 @@ def parrot() -> Iterator[str]:
 
 STYLES = (
     *("refuse-4", "refuse-24", "refuse-5", "refuse-77", "html-200", "html-500", "html-413", "text", "raw", "nested"),
-    *("string", "queued", "header", "failed", "link-page", "link-status/403", "link-status/500", "link-moved"),
+    *("string", "queued", "header", "failed", "bytes", "link-page", "link-status/403", "link-status/500", "link-moved"),
 )
 
 
@@ -456,7 +460,7 @@ def test_an_api_that_repeats_all_it_is_told(parrot: str, tmp_path: Path) -> None
     assert told["succeeded"] == 0
     shown = place.look_at_everything()
     assert len(shown) == len(STYLES)
-    assert "Bad key [key] of" in json.dumps(shown), "it did repeat it, and the rest of its words was kept"
+    assert "Bad key [key] ([key]" in json.dumps(shown), "it did repeat it, and the rest of its words was kept"
     place.check()
 
 

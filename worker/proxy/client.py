@@ -18,7 +18,7 @@ from worker.proxy.answers import NotSent, Refused, Unsure, Verdict, decide
 from worker.proxy.body import BlendBody
 from worker.proxy.exchange import BodyStopped, Failure, Upload, exchange
 from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, NotCancelled, Unknown
-from worker.proxy.redaction import without_key
+from worker.proxy.redaction import Redaction
 from worker.proxy.reply import RawAnswer
 from worker.proxy.task import TaskView
 from worker.proxy.transport import FRESH, BoundedTransport, Deadline
@@ -75,7 +75,7 @@ class ProxyClient:
     ) -> None:
         self.nested_account_filter = nested_account_filter
         self._base_url = checked_url(base_url)
-        self._key = key or ""
+        self._redaction = Redaction(key or "")
         self._timeouts = timeouts or Timeouts()
         self._http = httpx.Client(
             headers=headers(key, auth),
@@ -167,7 +167,7 @@ class ProxyClient:
             upload.close()
         if upload.error is not None:
             raise upload.error
-        return without_key(_judge(outcome, upload.committed), self._key)
+        return self._redaction.apply(_judge(outcome, upload.committed))
 
     def fetch(self, task_id: str) -> Found | Unknown | CannotTell:
         """One task (`GET /mj/task/{id}/fetch`). Unknown only when the API says that it has no such task."""
@@ -217,7 +217,7 @@ class ProxyClient:
         request = self._http.build_request(method, self._base_url + path, json=fields)
         answer = exchange(self._http, request, Deadline(self._timeouts.answer), max_bytes)
         outcome = CannotTell(answer.message, answered=False) if isinstance(answer, Failure) else read(answer)
-        return without_key(outcome, self._key)
+        return self._redaction.apply(outcome)
 
 
 def _judge(outcome: RawAnswer | Failure, committed: bool) -> Verdict | NotSent:
