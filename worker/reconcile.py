@@ -9,11 +9,12 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 
-from jobs.events import Deadline, Event, LeaseEnd, PatienceEnd, TaskMissing, TaskSeen, Withdrawn
+from jobs.events import AnswerKind, Deadline, Event, LeaseEnd, PatienceEnd, TaskMissing, TaskSeen, Withdrawn
 from jobs.job import Job, Status, TaskStatus
 from jobs.settings import OnQueued
 from jobs.store import Applied
 from worker.context import Context, follow_up
+from worker.dispatch import pause
 from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, Unknown
 from worker.proxy.task import TaskView
 from worker.sightings import seen
@@ -23,6 +24,8 @@ BATCH = 100
 # Enough for the changes of one batch; a sweeper that dies leaves its jobs to the next after so long.
 HOLD_SECONDS = 5.0
 MAX_BATCHES_A_SWEEP = 20
+
+Answers = Mapping[str, TaskView | Unknown | CannotTell]
 
 _log = logging.getLogger(__name__)
 _asking = threading.Lock()
@@ -76,19 +79,29 @@ def _ask_about_tasks(context: Context) -> int:
     if not jobs:
         return 0
     answers = _look_up(context, [attempt.task_id for job in jobs if (attempt := job.attempt) and attempt.task_id])
+    heard = 0
     for job in jobs:
-        _settle(context, _hear(context, job, answers))
-    return len(answers)
+        answer = answers.get(_task_id(job) or "")
+        if isinstance(answer, CannotTell) and not answer.answered:
+            continue  # while the API is away, or does not know us, the job's time does not run out
+        heard += not isinstance(answer, CannotTell)
+        _settle(context, _hear(context, job, answer))
+    return heard
 
 
-def _hear(context: Context, job: Job, answers: Mapping[str, TaskView | Unknown]) -> Job:
+def _hear(context: Context, job: Job, answer: TaskView | Unknown | CannotTell | None) -> Job:
     """The job after what the API said of its task."""
-    attempt = job.attempt
-    answer = answers.get(attempt.task_id) if attempt and attempt.task_id else None
-    if attempt is None or answer is None:
-        return job
-    event = TaskMissing(attempt.number) if isinstance(answer, Unknown) else seen(attempt.number, answer, "poll")
-    return _apply(context, job.id, event).after
+    match answer:
+        case TaskView():
+            return _apply(context, job.id, seen(job.current, answer, "poll")).after
+        case Unknown():
+            return _apply(context, job.id, TaskMissing(job.current)).after
+        case _:
+            return job
+
+
+def _task_id(job: Job) -> str | None:
+    return job.attempt.task_id if job.attempt else None
 
 
 def _silent_jobs(context: Context) -> list[Job]:
@@ -100,28 +113,28 @@ def _silent_jobs(context: Context) -> list[Job]:
     return _found(context, ids)
 
 
-def _look_up(context: Context, task_ids: Sequence[str]) -> Mapping[str, TaskView | Unknown]:
-    """What the API says of each task; one that it says nothing of is left out."""
+def _look_up(context: Context, task_ids: Sequence[str]) -> Answers:
+    """What the API says of each task."""
     answer = context.proxy.list_by_ids(task_ids)
-    if isinstance(answer, NoSuchCall):
-        return _fetch_each(context, task_ids)
+    if isinstance(answer, NoSuchCall) or (isinstance(answer, CannotTell) and answer.key_refused):
+        return _fetch_each(context, task_ids)  # some gateways keep the list to themselves
     if isinstance(answer, CannotTell):
         _log.warning("the API cannot be asked about %d tasks: %s", len(task_ids), answer.message)
-        return {}
+        return dict.fromkeys(task_ids, answer)
     return {task_id: answer.get(task_id, Unknown()) for task_id in task_ids}
 
 
-def _fetch_each(context: Context, task_ids: Sequence[str]) -> Mapping[str, TaskView | Unknown]:
-    found: dict[str, TaskView | Unknown] = {}
+def _fetch_each(context: Context, task_ids: Sequence[str]) -> Answers:
+    answers: dict[str, TaskView | Unknown | CannotTell] = {}
     for task_id in task_ids:
-        match context.proxy.fetch(task_id):
-            case Found(task):
-                found[task_id] = task
-            case Unknown() as unknown:
-                found[task_id] = unknown
-            case other:
-                _log.warning("the API cannot be asked about a task: %s", other)
-    return found
+        answer = context.proxy.fetch(task_id)
+        if isinstance(answer, CannotTell):
+            _log.warning("the API cannot be asked about a task: %s", answer.message)
+            if answer.key_refused:  # whatever is submitted or asked next would be refused alike
+                pause(context, AnswerKind.KEY, answer.message, context.settings.pause_seconds)
+                return dict.fromkeys(task_ids, answer) | answers
+        answers[task_id] = answer.task if isinstance(answer, Found) else answer
+    return answers
 
 
 def _settle(context: Context, job: Job) -> None:

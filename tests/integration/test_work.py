@@ -22,7 +22,7 @@ from worker import reconcile
 from worker import submit as submit_room
 from worker.collect import collect
 from worker.dispatch import dispatch
-from worker.proxy.lookups import NoSuchCall
+from worker.proxy.lookups import CannotTell, NoSuchCall
 from worker.submit import submit
 
 Open = Callable[..., Workbench]
@@ -436,6 +436,46 @@ def test_an_unsure_job_is_not_parked_while_the_api_is_away(open_bench: Open) -> 
         assert bench.sweep().status is Status.UNSURE
     bench.faults(lose_answer=0, fail_queries=0)
     assert bench.work_until(Status.SUCCEEDED, Status.PARKED).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize(("fault", "on", "off"), [("fail_queries", 1, 0), ("refuse_key", True, False)])
+def test_an_accepted_job_is_not_parked_while_the_api_cannot_be_asked(
+    open_bench: Open, fault: str, on: Any, off: Any
+) -> None:
+    bench = open_bench("plus", task_limit_seconds=0.1)
+    bench.add()
+    assert bench.submit().status is Status.ACCEPTED
+    bench.faults(**{fault: on})
+    give_up_at = time.monotonic() + 1.0
+    while time.monotonic() < give_up_at:
+        assert not bench.sweep().status.final
+    bench.faults(**{fault: off})
+    assert bench.work_until(Status.SUCCEEDED, Status.PARKED).submissions == 1
+
+
+def test_a_key_that_is_refused_while_only_asking_pauses_submitting(
+    open_bench: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    bench.submit()
+    bench.faults(refuse_key=True)
+    wait_for(lambda: bool(bench.sweep() and bench.store.gate.paused()), lambda: str(bench.history()))
+    pause = bench.store.gate.paused()
+    assert pause is not None
+    assert (pause.kind, "api_key" in pause.message) == ("key", True)
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1
+
+
+def test_a_gateway_that_keeps_its_list_to_itself_is_asked_one_by_one(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = open_bench("plus")
+    refused = CannotTell("HTTP 403", answered=False, key_refused=True)
+    monkeypatch.setattr(bench.context.proxy, "list_by_ids", lambda _: refused)
+    bench.add()
+    assert bench.work_until(Status.SUCCEEDED).submissions == 1
+    assert bench.store.gate.paused() is None
 
 
 def test_after_a_pause_one_job_goes_ahead(open_bench: Open) -> None:

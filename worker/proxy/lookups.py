@@ -16,6 +16,7 @@ from worker.proxy.wire import parse_json
 
 TASK_NOT_FOUND = "task_no_found"  # the gateways' own spelling
 _NO_SUCH_CALL = (404, 405)
+_KEY_REFUSED = (401, 403)
 _FAILED = (TaskStatus.FAILURE, TaskStatus.CANCEL)
 # Where the servers' page objects keep their rows.
 _PAGE_FIELDS = ("content", "list", "records", "items", "rows", "data")
@@ -37,11 +38,13 @@ class CannotTell:
 
     `retry_after_seconds` is what the API asked for, at most an hour. `answered`: the API works and cannot say more
     (so asking again may be in vain); else it was down, did not know us, or was not reached at all.
+    `key_refused`: it did not know us.
     """
 
     message: str
     retry_after_seconds: float | None = None
     answered: bool = True
+    key_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ def _with_state(tasks: Iterable[TaskView], state: str) -> TaskView | None:
 
 
 def _refused_or_cut(answer: RawAnswer) -> CannotTell | None:
-    if answer.status in (401, 403):
+    if answer.status in _KEY_REFUSED:
         return _cannot_tell(answer, "the key was refused; check the settings api_key and api_auth")
     return _cannot_tell(answer, "it was cut or over the size limit") if answer.truncated else None
 
@@ -161,8 +164,9 @@ def _refused_or_cut(answer: RawAnswer) -> CannotTell | None:
 def _cannot_tell(answer: RawAnswer, why: str) -> CannotTell:
     words = read_reply(answer).words if answer.status != 200 else ""
     message = f"the answer (HTTP {answer.status}) tells nothing about the task: {why}" + (f": {words}" if words else "")
-    works = answer.status < 500 and answer.status not in (401, 403, 429)
-    return CannotTell(message, retry_after_seconds(answer), works)
+    key_refused = answer.status in _KEY_REFUSED
+    works = answer.status < 500 and answer.status != 429 and not key_refused
+    return CannotTell(message, retry_after_seconds(answer), works, key_refused)
 
 
 def _json(answer: RawAnswer) -> object:
