@@ -182,8 +182,8 @@ class Job(_Record):
 
     @property
     def submissions(self) -> int:
-        """Submissions known to be accepted, and so paid for."""
-        return sum(attempt.taken for attempt in self.attempts)
+        """Submissions known to be accepted, and so paid for: tasks, since two attempts may have got the same one."""
+        return len({attempt.task_id or attempt.number for attempt in self.attempts if attempt.taken})
 
     def find_attempt(self, number: int) -> Attempt | None:
         return next((attempt for attempt in self.attempts if attempt.number == number), None)

@@ -37,17 +37,21 @@ _ENDED = frozenset({TaskStatus.FAILURE, TaskStatus.CANCEL})
 
 
 def task_seen(job: Job, event: events.TaskSeen, moment: Moment) -> Change | None:
-    if not 0 < event.attempt <= job.claims or job.status is Status.SUCCEEDED or in_conflict(job):
+    if not 0 < event.attempt <= job.claims or in_conflict(job):
         return None
     before = job.find_attempt(event.attempt) or Attempt(
         number=event.attempt, claimed_at=moment.now, committed_at=moment.now
     )
+    if job.status is Status.SUCCEEDED and before.taken:
+        return None
     if before.task_id and before.task_id != event.task_id:
         message = f"attempt {event.attempt} is task {before.task_id}, yet task {event.task_id} came back"
         return park(job, moment, CONFLICT, message)
     if before.seen in _ENDED and event.status not in _ENDED | {TaskStatus.SUCCESS}:
         return None  # overtaken on its way: the task has ended since
     attempt = _with_news(before, event, moment)
+    if job.status is Status.SUCCEEDED:
+        return Change(job.with_attempt(attempt), f"{event.source}: {event.status}; this attempt was taken too")
     if event.status is TaskStatus.SUCCESS and event.image_url:
         return _succeeded_there(job, before, attempt, event, moment)
     # A failure that comes after a success without a picture came late: the success stands.
@@ -80,10 +84,12 @@ def _succeeded_there(
     job: Job, before: Attempt, attempt: Attempt, event: events.TaskSeen, moment: Moment
 ) -> Change | None:
     """The first success is the job's, whichever attempt it comes from, and however late."""
-    if job.status is Status.COLLECTING and (attempt.number != job.current or _same_but_for_time(before, attempt)):
-        return None
     detail = f"{event.source}: SUCCESS"
     if job.status is Status.COLLECTING:
+        if _same_but_for_time(before, attempt):
+            return None
+        if attempt.number != job.current:
+            return Change(job.with_attempt(attempt), detail + "; the first one's picture is being fetched")
         return Change(
             job.with_attempt(attempt, due_at=moment.later(moment.policy.lease_seconds)), detail + ", new link"
         )

@@ -145,10 +145,11 @@ class Model:
             self.status = W
 
     def _seen(self, event: events.TaskSeen, tasks: dict[str, Model]) -> None:
-        if not 0 < event.attempt <= self.claims or self.status is Status.SUCCEEDED or self.conflict:
+        if not 0 < event.attempt <= self.claims or self.conflict:
             return
-        if (self.status, event.status) == (Status.COLLECTING, TaskStatus.SUCCESS) and event.attempt != self.current:
-            return  # the first success is the job's
+        known = self.tries.get(event.attempt)
+        if self.status is Status.SUCCEEDED and known and (known.task or known.seen) and not known.gone:
+            return
         if self._conflicts(event.task_id, tasks):
             return
         one = self.tries.setdefault(event.attempt, Try(committed=True))
@@ -165,6 +166,8 @@ class Model:
     def _status_by(self, event: events.TaskSeen, one: Try) -> Status | None:
         """Where the news puts the job; None where it stays."""
         mine = event.attempt == self.current
+        if self.status is Status.SUCCEEDED:
+            return None  # another attempt was paid for too; the first success is the job's
         if event.status is TaskStatus.SUCCESS:
             return None if self.status is Status.COLLECTING else Status.COLLECTING
         if event.status is TaskStatus.FAILURE:

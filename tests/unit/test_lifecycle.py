@@ -236,6 +236,31 @@ def test_two_task_ids_for_one_attempt_park_the_job_and_no_news_lifts_it() -> Non
     assert (parked.status, parked.reason and parked.reason.kind) == (Status.PARKED, "conflict")
 
 
+def _sent_again() -> Job:
+    """Its second attempt is committed, after a 22 without an id."""
+    waiting = World(_lived(*UPLOADED, events.Answer(1, AnswerKind.QUEUED, None, None, 22)))
+    released = waiting.after(events.Release(), LATER, Policy())
+    assert released is not None
+    return _lived(events.Claim("w"), events.Commit(2), job=released.job)
+
+
+@pytest.mark.parametrize("collected", [False, True])
+def test_another_attempt_that_ran_as_well_is_counted_and_changes_nothing_else(collected: bool) -> None:
+    """A withdrawn task that finishes nevertheless was paid for; the record must not hide it."""
+    first = _lived(events.TaskSeen(2, "t2", TaskStatus.SUCCESS, 100, "http://cdn/2"), job=_sent_again())
+    if collected:
+        first = _lived(events.Collected(2, PICTURE), job=first)
+    late = _lived(*[events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100, "http://cdn/1")] * 2, job=first)
+    assert (late.status, late.current, first.submissions, late.submissions) == (first.status, 2, 1, 2)
+    assert late.due_at == first.due_at
+
+
+def test_two_attempts_that_got_the_same_task_are_one_submission() -> None:
+    again = events.Answer(2, AnswerKind.ACCEPTED, "t1", None, 21)
+    job = _lived(again, events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS, 5), job=_sent_again())
+    assert ([attempt.task_id for attempt in job.attempts], job.submissions) == (["t1", "t1"], 1)
+
+
 def test_a_job_that_kills_three_workers_in_a_row_is_parked() -> None:
     world = World(new_job())
     for _ in range(3):
