@@ -89,11 +89,15 @@ def _picture(context: Context, digest: str) -> Picture:
 
 
 def _committer(context: Context, job: Job) -> Callable[[], None]:
-    """Called when all but the last byte is sent; returns only when the commit is durable and ours."""
+    """Called when all but the last byte is sent; returns only when the commit is durable and ours, and still fresh."""
 
     def commit() -> None:
+        began = time.monotonic()
         if not context.store.apply(job.id, Commit(job.current)).changed:
             raise LeaseLostError(f"job {job.id}: the lease on attempt {job.current} is lost")
+        # Whoever was stopped meanwhile may have been given up, and the job parked and ordered again by a person.
+        if time.monotonic() - began > context.store.policy.lease_seconds:
+            raise LeaseLostError(f"job {job.id}: the commit of attempt {job.current} took longer than its lease")
 
     return commit
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -424,6 +425,32 @@ def test_a_commit_that_redis_did_not_confirm_keeps_the_last_byte_back(
     monkeypatch.setattr(bench.store, "apply", cut)
     job = bench.submit()
     assert (job.status, job.commits, bench.accepted()) == (Status.WAITING, 1, [])
+
+
+def test_a_worker_that_was_stopped_between_commit_and_last_byte_keeps_it_back(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile its job was found unsure, parked, and ordered again by a person: to send it now would pay twice."""
+    bench = open_bench("plus", lease_seconds=0.2, unsure_limit_seconds=0.1)
+    bench.add()
+    apply, orders = bench.store.apply, [events.Retry()]
+
+    def stopped(job_id: str, event: events.Event, **more: Any) -> Any:
+        applied = apply(job_id, event, **more)
+        if isinstance(event, events.Commit):
+            wait_for(lambda: bench.sweep().status is Status.PARKED, lambda: str(bench.history()))
+            apply(job_id, orders.pop())
+        return applied
+
+    monkeypatch.setattr(bench.store, "apply", stopped)
+    dispatch(bench.context)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.context.keeper, "holding", lambda *_: nullcontext())
+        submit(bench.context, "job_1")
+    monkeypatch.setattr(bench.store, "apply", apply)
+    assert (bench.accepted(), orders) == ([], [])
+    assert bench.work_until(Status.SUCCEEDED).submissions == 1
+    assert len(bench.accepted()) == 1
 
 
 def test_an_unsure_job_is_not_parked_while_the_api_is_away(open_bench: Open) -> None:
