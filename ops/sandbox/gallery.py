@@ -16,12 +16,20 @@ from ops.sandbox.pictures import PictureSpec
 
 
 class Gallery:
-    def __init__(self, directory: Path, workers: ThreadPoolExecutor) -> None:
+    """
+    Args:
+        directory: where the pictures are kept.
+        workers: draw them.
+        shrink: by what each side of a picture is divided.
+    """
+
+    def __init__(self, directory: Path, workers: ThreadPoolExecutor, shrink: int = 1) -> None:
         self._inputs = directory / "inputs"
         self._made = directory / "pictures"
         self._inputs.mkdir(exist_ok=True)
         self._made.mkdir(exist_ok=True)
         self._workers = workers
+        self._shrink = shrink
         self._known: set[str] = {path.name for path in self._inputs.glob("*") if "." not in path.name}
         self._journal = Journal(directory / "pictures.jsonl")
         self._specs: dict[str, PictureSpec] = {
@@ -82,7 +90,8 @@ class Gallery:
         path = self._made / f"{spec.digest()}.png"
         if path.exists():
             return path.read_bytes()
-        content = pictures.render(spec, [(self._inputs / digest).read_bytes() for digest in spec.inputs])
+        inputs = [(self._inputs / digest).read_bytes() for digest in spec.inputs]
+        content = pictures.render(spec, inputs, self._shrink)
         _write_whole(path, content)
         return content
 

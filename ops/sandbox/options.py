@@ -12,6 +12,7 @@ from ops.sandbox.faults import DEFAULTS, Faults
 from ops.sandbox.personalities import Name
 
 DEFAULT_PORT = 8792
+MAX_SHRINK = 16
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class SandboxOptions:
     data_dir: Path | None = None
     forget: bool = False
     again_times: int = 2
+    shrink: int = 1
     seed: int | None = None
     announce_file: Path | None = None
     public_url: str | None = None
@@ -43,6 +45,8 @@ class SandboxOptions:
             raise ValueError("--speed must be above 0, and --task-seconds must be MIN MAX with 0 <= MIN <= MAX")
         if min(self.accounts, self.queue_size, self.again_times) < 0 or self.core_size < 1:
             raise ValueError("--accounts, --queue-size and --again-times must not be negative, --core-size at least 1")
+        if not 1 <= self.shrink <= MAX_SHRINK:
+            raise ValueError(f"--shrink must be from 1 to {MAX_SHRINK}")
 
     @property
     def real_task_seconds(self) -> tuple[float, float]:
@@ -81,6 +85,7 @@ def _add_world(made: argparse.ArgumentParser) -> None:
         "--task-seconds", type=float, nargs=2, default=(30.0, 90.0), metavar=("MIN", "MAX"), help="how long one takes"
     )
     made.add_argument("--again-times", type=int, default=2, help='how often "again" answers 22 before each 1')
+    made.add_argument("--shrink", type=int, default=1, help="divide the sides of the pictures by this: quicker to draw")
     made.add_argument("--seed", type=int, help="for repeatable chance")
 
 

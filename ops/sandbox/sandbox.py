@@ -39,7 +39,7 @@ class Sandbox:
         self.memory = TaskMemory(directory / "tasks.jsonl", forget=options.forget)
         self.accounts = Accounts(options.accounts, options.core_size, options.queue_size)
         self.workers = ThreadPoolExecutor(PICTURE_THREADS, thread_name_prefix="pictures")
-        self.gallery = Gallery(directory, self.workers)
+        self.gallery = Gallery(directory, self.workers, options.shrink)
         self.callbacks = Callbacks(self.current_faults, self.chance)
         self.life = self._new_life()
         self._base_url = base_url.rstrip("/")

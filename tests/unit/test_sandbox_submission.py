@@ -117,6 +117,11 @@ class TestPictures:
         assert max(made.size) in range(500, 513)
         assert getattr(made, "text") == {"blendq-sandbox-inputs": "digest-a,digest-b"}  # noqa: B009
 
+    def test_shrunk_it_is_the_same_kind_of_picture(self) -> None:
+        made = Image.open(io.BytesIO(pictures.render(PictureSpec(("a", "b"), "SQUARE"), [RED, BLUE], shrink=4)))
+        assert made.size == (128, 128)
+        assert getattr(made, "text") == {"blendq-sandbox-inputs": "a,b"}  # noqa: B009
+
     def test_it_is_made_of_the_inputs_and_always_the_same(self) -> None:
         spec = PictureSpec(("a", "b"), "SQUARE")
         first = pictures.render(spec, [RED, BLUE])
