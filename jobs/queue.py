@@ -69,7 +69,6 @@ def _safety(settings: Settings) -> dict[str, object]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_soft_shutdown_timeout": submission,
         "worker_hijack_root_logger": False,
-        "worker_send_task_events": True,
         "broker_transport_options": {
             "global_keyprefix": BROKER_PREFIX,
             # Longer than any task: a message that is still being worked on must not be delivered again.

@@ -29,6 +29,8 @@ import redis
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from jobs.queue import make_app
+from jobs.settings import Settings
 from ops.sandbox.process import SandboxProcess
 from tests.acceptance.runs import Runs, free_port, wait_for
 
@@ -252,15 +254,18 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def listening(url: str, file: Path) -> Iterator[None]:
-    """Keeps every message that is published meanwhile: Celery's events, which monitors such as flower show."""
+    """Keeps every message that is published meanwhile: Celery's events too, asked for again and again as flower does."""
     over = threading.Event()
 
     def listen() -> None:
-        with redis.Redis.from_url(url) as client, client.pubsub() as heard, file.open("wb") as out:
+        app = make_app(Settings.load({}, redis_url=url))
+        with app, redis.Redis.from_url(url) as client, client.pubsub() as heard, file.open("wb") as out:
             heard.psubscribe("*")
             while not over.is_set():
                 if message := heard.get_message(timeout=0.2):
                     out.write(repr(message).encode() + b"\n")
+                else:
+                    app.control.enable_events()
 
     thread = threading.Thread(target=listen)
     thread.start()
