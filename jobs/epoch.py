@@ -2,7 +2,8 @@
 
 The first process to use a Redis gives it an epoch, and keeps it in the data folder too. A Redis that was flushed, or
 swapped for an empty one, has another or none: then the records of what was paid for are gone, and whatever is enqueued
-again would be paid for again. So submitting stops until a person says what is right.
+again would be paid for again. So submitting stops until a person says what is right; and nothing is enqueued there,
+since it would be gone when the right data comes back.
 """
 
 from __future__ import annotations
@@ -35,8 +36,11 @@ class Epoch:
         self._data_dir = data_dir
         self._known: str | None = None
 
-    def verify(self) -> None:
+    def verify(self) -> str:
         """
+        Returns:
+            the epoch.
+
         Raises:
             EpochLost: Redis is not the one that this data folder knows, or has lost its data.
             StoreUnavailable: Redis does not answer.
@@ -50,9 +54,11 @@ class Epoch:
         elif found is None or to_text(found) != self._known:
             what = "has lost its records" if found is None else "is not the one that this data folder belongs to"
             raise EpochLost(
-                f"Redis {what}: jobs that were paid for may be unknown now, so nothing is submitted. Restore its data, "
-                "or point BLENDQ_REDIS_URL to the right one; or, if they may be paid again: blendq resume --accept-loss"
+                f"Redis {what}: jobs that were paid for may be unknown now, so nothing is enqueued or submitted. "
+                "Restore its data, or point BLENDQ_REDIS_URL to the right one; or, if they may be paid again: "
+                "blendq resume --accept-loss"
             )
+        return self._known
 
     def accept(self) -> None:
         """A person says: what this Redis holds now is what counts."""

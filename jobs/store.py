@@ -18,7 +18,7 @@ from typing import Any
 
 import redis
 
-from jobs.errors import JobNotFound, StoreUnavailable
+from jobs.errors import EpochLost, JobNotFound, StoreUnavailable
 from jobs.events import Conflict, Event
 from jobs.gate import Gate, rank
 from jobs.history import HistoryEntry
@@ -166,11 +166,18 @@ class JobStore:
             last: Any = self._redis.incrby(self.keys.order, count)
         return int(last) - count + 1
 
-    def create(self, jobs: Sequence[Job]) -> list[bool]:
+    def create(self, jobs: Sequence[Job], epoch: str | None = None) -> list[bool]:
         """Create those jobs of one campaign that do not exist yet; durable when it returns.
+
+        Args:
+            jobs: all waiting.
+            epoch: from `Epoch.verify`: nothing is created on a Redis that has lost it since; None for any.
 
         Returns:
             for each job whether it was created; False when it was there already.
+
+        Raises:
+            EpochLost: Redis has another epoch, or none.
         """
         if not jobs:
             return []
@@ -183,12 +190,15 @@ class JobStore:
             self.keys.campaign_counts(campaign),
             self.keys.campaigns,
             self.keys.campaign_jobs(campaign),
+            self.keys.epoch,
             *(self.keys.job(job.id) for job in jobs),
         ]
-        args: list[Any] = [campaign, to_ms(jobs[0].created_at)]
+        args: list[Any] = [campaign, to_ms(jobs[0].created_at), epoch or ""]
         for job in jobs:
             args += [job.id, rank(job), job.order, _doc(job)]
         created = self._repeatable(lambda: self._create_script(keys=keys, args=args))
+        if created is None:
+            raise EpochLost("Redis has lost its records in this very moment; nothing was enqueued, do it again")
         return [bool(one) for one in created]
 
     def apply(self, job_id: str, event: Event, *, slot_limit: int | None = None) -> Applied:

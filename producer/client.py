@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from jobs.epoch import Epoch
 from jobs.errors import IdempotencyConflict, PictureError, RowProblem, StoreUnavailable, WaitTimeout
 from jobs.events import Cancel, Retry
 from jobs.images import ImageStore
@@ -73,6 +74,8 @@ class Producer:
     Raises:
         StoreUnavailable: no Redis answers at `settings.redis_address()`. Every method raises it too when Redis
             stops answering; the same call again is always safe.
+
+    What enqueues raises EpochLost where Redis has lost its records: what it took now would be lost, or paid for again.
     """
 
     def __init__(self, settings: Settings | None = None, keys: Keys | None = None) -> None:
@@ -82,7 +85,8 @@ class Producer:
             max_bytes=self.settings.max_image_bytes,
             max_pixels=self.settings.max_image_pixels,
         )
-        self.store = JobStore(connect(self.settings.redis_address()), Policy.from_settings(self.settings), keys)
+        client = connect(self.settings.redis_address())
+        self.store = JobStore(client, Policy.from_settings(self.settings), keys)
         try:
             self.store.ping()
         except StoreUnavailable as error:
@@ -91,6 +95,7 @@ class Producer:
             raise StoreUnavailable(
                 f"no Redis answers at {where}; start `blendq up`, or set BLENDQ_REDIS_URL to one that runs"
             ) from error
+        self._epoch = Epoch(client, self.store.keys, self.settings.data_dir)
 
     def __enter__(self) -> Self:
         return self
@@ -173,6 +178,7 @@ class Producer:
     def _create(
         self, requests: Sequence[BlendRequest], campaign: str, key: str | None = None
     ) -> list[tuple[Job, bool]]:
+        epoch = self._epoch.verify()
         now = self.store.now()
         first = self.store.next_orders(len(requests))
         jobs = [
@@ -186,7 +192,7 @@ class Producer:
             )
             for order, request in enumerate(requests, first)
         ]
-        created = self.store.create(jobs)
+        created = self.store.create(jobs, epoch)
         if any(created):
             self._wake_dispatch()
         if all(created):

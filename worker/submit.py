@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import assert_never
 
-from jobs.errors import BlendqError, PictureMissing, StoreUnavailable
+from jobs.errors import BlendqError, JobNotFound, PictureMissing, StoreUnavailable
 from jobs.events import PAUSING, TAKING, Answer, AnswerKind, Claim, Commit, NoAnswer
 from jobs.job import Job, Status
 from jobs.store import Applied
@@ -120,7 +120,7 @@ def _event(number: int, verdict: Verdict | NotSent) -> Answer | NoAnswer:
 
 
 def _record(context: Context, job: Job, event: Answer | NoAnswer) -> Applied | None:
-    """Write the answer down, however long Redis is away: it may have been paid for.
+    """Write the answer down, however long Redis is away or without its data: it may have been paid for.
 
     Past a limit the job is left to whoever finds its lease ended, and settles it by asking the API.
     """
@@ -128,7 +128,7 @@ def _record(context: Context, job: Job, event: Answer | NoAnswer) -> Applied | N
     while True:
         try:
             return context.store.apply(job.id, event)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, JobNotFound) as error:
             if time.monotonic() > give_up_at:
                 _log.error("job=%s attempt=%d answer not recorded: %s", job.id, job.current, error)
                 return None

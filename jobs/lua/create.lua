@@ -2,17 +2,23 @@
 --
 -- KEYS[1]  zset: jobs ready to go      KEYS[4]  zset: campaigns
 -- KEYS[2]  hash: tally of all jobs     KEYS[5]  zset: the campaign's jobs
--- KEYS[3]  hash: tally of the campaign KEYS[6..]  the jobs' hashes
+-- KEYS[3]  hash: tally of the campaign KEYS[6]  the epoch     KEYS[7..]  the jobs' hashes
 -- ARGV[1]  the campaign's name
 -- ARGV[2]  now, in ms
--- ARGV[3..]  for each job: id, rank, order, record as JSON
+-- ARGV[3]  the epoch that this Redis must have; empty for any
+-- ARGV[4..]  for each job: id, rank, order, record as JSON
 --
--- Returns a list with 1 for each job that was created, 0 for each that was there. A repeated call creates nothing.
+-- Returns a list with 1 for each job that was created, 0 for each that was there; nil when the epoch is another, and
+-- nothing was done. A repeated call creates nothing.
+
+if ARGV[3] ~= '' and redis.call('GET', KEYS[6]) ~= ARGV[3] then
+  return nil
+end
 
 local created = {}
 local count = 0
-for index = 6, #KEYS do
-  local at = 3 + (index - 6) * 4
+for index = 7, #KEYS do
+  local at = 4 + (index - 7) * 4
   local id, rank, order, doc = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if redis.call('EXISTS', KEYS[index]) == 1 then
     created[#created + 1] = 0

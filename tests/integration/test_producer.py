@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from PIL import Image
 
 from jobs import events
 from jobs.errors import (
+    EpochLost,
     IdempotencyConflict,
     JobNotFound,
     PictureError,
@@ -108,6 +110,36 @@ def test_a_job_is_there_with_its_pictures_by_digest(blends: Producer, tmp_path: 
     assert stored.created_at == stored.due_at
     found = [blends.images.find(digest) for digest in stored.request.images]
     assert [image.path.read_bytes() for image in found if image] == [png(1), png(2)]
+
+
+def test_a_redis_that_lost_its_records_takes_no_job(blends: Producer, pair: BlendRequest) -> None:
+    """It would be gone when the right data comes back, or be paid for a second time."""
+    blends.enqueue(pair)
+    client, keys = connect(blends.settings.redis_address()), blends.store.keys
+    client.delete(keys.epoch)  # what a flush would leave
+    other = BlendRequest(images=pair.images[::-1])
+    with pytest.raises(EpochLost, match="resume --accept-loss"):
+        blends.enqueue(other)
+    assert blends.store.counts() == {"waiting": 1}
+    assert not client.exists(keys.epoch)
+    client.close()
+
+
+def test_a_redis_swapped_between_the_question_and_the_writing_takes_no_job(
+    blends: Producer, pair: BlendRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blends.enqueue(pair)
+    client, keys, now = connect(blends.settings.redis_address()), blends.store.keys, blends.store.now
+
+    def swapped_meanwhile() -> datetime:
+        client.set(keys.epoch, "another")
+        return now()
+
+    monkeypatch.setattr(blends.store, "now", swapped_meanwhile)
+    with pytest.raises(EpochLost, match="nothing was enqueued"):
+        blends.enqueue(BlendRequest(images=pair.images[::-1]))
+    assert blends.store.counts() == {"waiting": 1}
+    client.close()
 
 
 def test_the_same_content_is_one_job_however_far_it_has_come(blends: Producer, pair: BlendRequest) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from jobs import events
 from jobs.epoch import Epoch
-from jobs.errors import EpochLost, StoreUnavailable
+from jobs.errors import EpochLost, JobNotFound, StoreUnavailable
 from jobs.job import Job, Status, TaskStatus
 from jobs.keys import Keys
 from jobs.settings import OnQueued
@@ -390,14 +390,15 @@ def test_a_cancel_that_comes_too_late_leaves_the_picture(open_bench: Open) -> No
     assert bench.work_until(Status.SUCCEEDED, Status.CANCELLED).status is Status.SUCCEEDED
 
 
+@pytest.mark.parametrize("trouble", [StoreUnavailable("away"), JobNotFound("empty until its data is restored")])
 def test_the_answer_is_recorded_however_late_redis_comes_back(
-    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+    trouble: Exception, open_bench: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have been paid for, so the worker insists."""
     monkeypatch.setattr(submit_room, "RECORD_RETRY_SECONDS", 0.01)
     bench = open_bench("plus")
     bench.add()
-    apply, failures = bench.store.apply, [StoreUnavailable("away")] * 3
+    apply, failures = bench.store.apply, [trouble] * 3
 
     def flaky(job_id: str, event: events.Event, **more: Any) -> Any:
         if isinstance(event, events.Answer) and failures:
