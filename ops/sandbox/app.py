@@ -18,6 +18,7 @@ from ops.sandbox.personalities import Call, Manner, key_is_right
 from ops.sandbox.queries import QUERIES, Queries
 from ops.sandbox.replies import server_error
 from ops.sandbox.sandbox import Sandbox
+from ops.sandbox.spoils import SPOILS, expired
 from ops.sandbox.submissions import Submissions
 
 PREFIXES = ("", "/mj-fast", "/mj-relax", "/mj-turbo")
@@ -93,9 +94,13 @@ def _picture(sandbox: Sandbox) -> Handler:
     async def picture(request: Request) -> Response:
         name = request.path_params["name"]
         if not sandbox.gallery.link_works(name, request.query_params.get("ex"), sandbox.faults.expire_links):
-            return Response("This content is no longer available.", 403, media_type="text/plain")
+            return expired()
         content = await sandbox.gallery.picture(name)
-        return Response(status_code=404) if content is None else Response(content, media_type="image/png")
+        if content is None:
+            return Response(status_code=404)
+        if spoil := sandbox.faults.spoil_pictures or sandbox.gallery.spoil(name):
+            return SPOILS[spoil](content)
+        return Response(content, media_type="image/png")
 
     return picture
 

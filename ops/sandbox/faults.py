@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
+SPOILS = ("truncated", "wrong-type", "html", "empty", "bomb", "redirect", "expired")
 MAX_SECONDS = 3600.0
 MAX_REPEATS = 100
 
@@ -38,6 +39,9 @@ class Faults:
     fail_tasks: float = 0.0
     flip_failures: bool = False  # FAILURE first, SUCCESS a moment later
     swap_pictures: bool = False  # two neighbours in the ledger get each other's
+    share_pictures: bool = False  # a task shows the picture of the last one that succeeded
+    spoil_pictures: str = ""  # what comes instead of every picture, while this is set
+    spoil_for_good: str = ""  # the same, for ever, of the tasks that succeed while this is set
     expire_links: bool | str = False  # "once": the first link is dead; true: only the newest fetch's link works
     # Callbacks.
     drop_callbacks: float = 0.0
@@ -68,6 +72,10 @@ def _checked(name: str, value: object) -> bool | int | float | str:
         if not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false")  # noqa: TRY004 - one error for all of the input
         return value
+    if isinstance(default, str):
+        if value not in ("", *SPOILS):
+            raise ValueError(f"{name} must be one of {', '.join(SPOILS)}, or empty")
+        return str(value)
     return _number(name, value, whole=isinstance(default, int))
 
 

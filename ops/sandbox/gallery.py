@@ -32,9 +32,11 @@ class Gallery:
         self._shrink = shrink
         self._known: set[str] = {path.name for path in self._inputs.glob("*") if "." not in path.name}
         self._journal = Journal(directory / "pictures.jsonl")
-        self._specs: dict[str, PictureSpec] = {
-            entry["name"]: PictureSpec.from_json(entry["spec"]) for entry in self._journal.entries()
-        }
+        self._specs: dict[str, PictureSpec] = {}
+        self._spoils: dict[str, str] = {}
+        for entry in self._journal.entries():
+            self._specs[entry["name"]] = PictureSpec.from_json(entry["spec"])
+            self._spoils[entry["name"]] = entry.get("spoil", "")
         self._links: dict[str, int] = {}
 
     def keep_input(self, digest: str, content: bytes) -> None:
@@ -49,11 +51,20 @@ class Gallery:
         _write_whole(self._inputs / digest, content)
         self._known.add(digest)
 
-    def publish(self, name: str, spec: PictureSpec) -> None:
-        """Make `name` a picture that can be fetched. It is drawn when somebody first asks for it."""
+    def publish(self, name: str, spec: PictureSpec, spoil: str = "") -> None:
+        """Make `name` a picture that can be fetched. It is drawn when somebody first asks for it.
+
+        Args:
+            spoil: one of `faults.SPOILS` that comes instead of it, for ever.
+        """
         if name not in self._specs:
             self._specs[name] = spec
-            self._journal.append({"name": name, "spec": spec.as_json()})
+            self._spoils[name] = spoil
+            self._journal.append({"name": name, "spec": spec.as_json(), "spoil": spoil})
+
+    def spoil(self, name: str) -> str:
+        """What comes instead of this picture; empty when nothing does."""
+        return self._spoils.get(name, "")
 
     def link(self, name: str) -> str:
         """The picture's path with the query that it needs."""

@@ -45,6 +45,7 @@ class Life:
         self._task_seconds = task_seconds
         self._changed = changed
         self._runs: dict[Task, asyncio.Task[None]] = {}
+        self._last_shown: str | None = None
 
     def place(self, account: Account, task: Task) -> int:
         """Give the task a core or a place in the queue; return how many wait, this one counted, or 0 when it runs."""
@@ -124,11 +125,14 @@ class Life:
         return False
 
     def _succeed(self, task: Task) -> None:
-        made_for = task
-        if self._faults().swap_pictures:  # neighbours get each other's
+        faults, made_for = self._faults(), task
+        if faults.swap_pictures:  # neighbours get each other's
             made_for = self._memory.by_serial(task.serial ^ 1) or task
-        self._gallery.publish(made_for.picture_name, made_for.picture)
+        self._gallery.publish(made_for.picture_name, made_for.picture, faults.spoil_for_good)
         task.shown_picture = made_for.picture_name
+        if faults.share_pictures and self._last_shown:
+            task.shown_picture = self._last_shown
+        self._last_shown = task.shown_picture
         self._end(task, Status.SUCCESS, None)
 
     def _end(self, task: Task, status: Status, fail_reason: str | None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ops.sandbox.faults import DEFAULTS, Faults
+from ops.sandbox.faults import DEFAULTS, SPOILS, Faults
 from ops.sandbox.personalities import Name
 
 DEFAULT_PORT = 8792
@@ -97,6 +97,8 @@ def _add_faults(made: argparse.ArgumentParser) -> None:
             group.add_argument(flag, nargs="?", const="always", choices=["always", "once"])
         elif isinstance(default, bool):
             group.add_argument(flag, action="store_true", default=None)
+        elif isinstance(default, str):
+            group.add_argument(flag, choices=SPOILS)
         else:
             group.add_argument(flag, type=type(default), metavar="N" if isinstance(default, int) else "X")
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import queue
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -243,9 +244,44 @@ class TestFailures:
         inputs = [info["blendq-sandbox-inputs"].split(",") for info in made]
         assert inputs == [[hashlib.sha256(png(n)).hexdigest() for n in pair] for pair in ((3, 4), (1, 2))]
 
+    def test_a_task_shows_the_picture_of_another(self, start: Start) -> None:
+        client = start(*QUICK, "--share-pictures")
+        links = {finished(client, submit(client, *pair))["imageUrl"] for pair in ((1, 2), (3, 4), (5, 6))}
+        assert len(links) == 1
+
+    def test_pictures_are_spoiled_for_a_while_or_for_good(self, start: Start) -> None:
+        client = start(*QUICK)
+        whole = finished(client, submit(client, 1, 2))["imageUrl"]
+        true = httpx.get(whole).content
+        for spoil, check in SPOILED.items():
+            client.post("/sandbox/faults", json={"spoil_pictures": spoil})
+            assert check(httpx.get(whole), true), spoil
+        client.post("/sandbox/faults", json={"spoil_pictures": "", "spoil_for_good": "empty"})
+        lost = finished(client, submit(client, 3, 4))["imageUrl"]
+        client.delete("/sandbox/faults")
+        assert httpx.get(whole).content == true
+        assert httpx.get(lost).content == b""
+
     def test_questions_may_fail_too(self, start: Start) -> None:
         client = start(*STUCK, "--fail-queries", "1")
         assert client.get("/mj/task/1/fetch").status_code >= 500
+
+
+def _bomb(answer: httpx.Response) -> bool:
+    width, height = struct.unpack_from(">II", answer.content, 16)  # a PNG says it there
+    return len(answer.content) < 1 << 20 and width * height > 1 << 29
+
+
+# Each with how it is known: (answer, true picture).
+SPOILED: dict[str, Callable[[httpx.Response, bytes], bool]] = {
+    "truncated": lambda answer, true: 0 < len(answer.content) < len(true) and true.startswith(answer.content),
+    "wrong-type": lambda answer, _: answer.content.startswith(b"%PDF"),
+    "html": lambda answer, _: answer.headers["content-type"].startswith("text/html"),
+    "empty": lambda answer, _: answer.content == b"",
+    "bomb": lambda answer, _: _bomb(answer),
+    "redirect": lambda answer, _: answer.has_redirect_location,
+    "expired": lambda answer, _: answer.status_code == 403,
+}
 
 
 class TestQuestions:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ops.sandbox import faults, spoils
 from ops.sandbox.accounts import Accounts
 from ops.sandbox.faults import DEFAULTS, Chance, Faults
 from ops.sandbox.journal import Journal
@@ -41,12 +42,17 @@ class TestFaults:
             {"repeat_callbacks": 1.5},
             {"banned": 1},
             {"expire_links": "twice"},
+            {"spoil_pictures": "rotten"},
+            {"spoil_for_good": True},
             {"hang_seconds": float("nan")},
         ],
     )
     def test_nonsense_is_refused(self, changes: dict[str, object]) -> None:
         with pytest.raises(ValueError):  # noqa: PT011 - its words are free
             Faults().merged(changes)
+
+    def test_every_spoil_has_a_way_to_be_made(self) -> None:
+        assert set(faults.SPOILS) == set(spoils.SPOILS)
 
     def test_every_default_is_no_fault(self) -> None:
         assert not any(DEFAULTS.values())
@@ -207,7 +213,7 @@ class TestOptions:
     def test_every_fault_has_a_flag(self) -> None:
         for name, default in DEFAULTS.items():
             flag = f"--{name.replace('_', '-')}"
-            value = [] if isinstance(default, bool) else ["1"]
+            value = {bool: [], str: ["html"]}.get(type(default), ["1"])
             assert getattr(parse([flag, *value]).faults, name)
 
     @pytest.mark.parametrize(
