@@ -90,8 +90,10 @@ def _succeeded_there(
             return None
         if attempt.number != job.current:
             return Change(job.with_attempt(attempt), detail + "; the first one's picture is being fetched")
+        # A fresh link is no progress: the time that its picture has goes on from the success.
+        renewed = attempt.but(seen_at=before.seen_at)
         return Change(
-            job.with_attempt(attempt, due_at=moment.later(moment.policy.lease_seconds)), detail + ", new link"
+            job.with_attempt(renewed, due_at=moment.later(moment.policy.lease_seconds)), detail + ", new link"
         )
     if job.status.final:
         detail += f", after it was {job.status}"

@@ -17,6 +17,7 @@ from jobs.errors import EpochLost, JobNotFound, StoreUnavailable
 from jobs.job import Job, Status, TaskStatus
 from jobs.keys import Keys
 from jobs.settings import OnQueued
+from ops.sandbox.faults import SPOILS
 from ops.sandbox.process import SandboxProcess
 from tests.integration.workbench import Workbench, open_workbench, wait_for
 from worker import reconcile
@@ -286,6 +287,32 @@ def test_an_expired_link_is_renewed(open_bench: Open, expire: str | bool) -> Non
     bench.faults(expire_links=expire)
     bench.add()
     assert bench.work_until(Status.SUCCEEDED, Status.PARKED).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_spoiled_picture_is_fetched_until_it_is_right(open_bench: Open, spoil: str) -> None:
+    bench = open_bench("plus")
+    bench.faults(spoil_pictures=spoil)
+    bench.add()
+    wait_for(lambda: bench.work_until(*Status).collect_failures >= 2, lambda: str(bench.history()))
+    assert bench.store.get("job_1").status is Status.COLLECTING
+    bench.faults(spoil_pictures="")
+    job = bench.work_until(Status.SUCCEEDED, Status.PARKED)
+    assert job.picture is not None
+    assert (job.status, job.picture.media_type) == (Status.SUCCEEDED, "image/png")
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_picture_that_never_comes_right_parks_its_job(open_bench: Open, spoil: str, renewed: bool) -> None:
+    """The API may give a fresh link each time that it is asked; that is no progress."""
+    bench = open_bench("plus", collect_limit_seconds=1.0)
+    bench.faults(spoil_for_good=spoil, expire_links=renewed)
+    bench.add()
+    job = bench.work_until(Status.SUCCEEDED, Status.PARKED)
+    assert job.reason is not None
+    assert (job.status, job.reason.kind, job.picture) == (Status.PARKED, "picture", None)
+    assert len(bench.accepted()) == 1
 
 
 def test_a_lost_collect_wake_up_is_sent_again(open_bench: Open) -> None:
