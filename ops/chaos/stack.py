@@ -56,7 +56,7 @@ class Stack:
         self.parts: dict[str, Part] = {}
         self.relays: dict[str, Relay] = {}
         self._exits = ExitStack()
-        # One for all calls: a new one reads the certificates anew. The API is killed at times, so it keeps no connection.
+        # One for all calls: a new one reads the certificates anew. The API is killed at times: no connection is kept.
         nothing_kept = httpx.Limits(max_keepalive_connections=0)
         self._http = self._exits.enter_context(httpx.Client(timeout=CONTROL_SECONDS, limits=nothing_kept))
 

@@ -254,7 +254,7 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def listening(url: str, file: Path) -> Iterator[None]:
-    """Keeps every message that is published meanwhile: Celery's events too, asked for again and again as flower does."""
+    """Keeps every message that is published meanwhile; Celery's events too, asked for as flower does."""
     over = threading.Event()
 
     def listen() -> None:
