@@ -41,12 +41,12 @@ def unavailable() -> Iterator[None]:
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise StoreUnavailable(f"Redis does not answer ({type(error).__name__}); is it running?") from error
     except redis.ResponseError as error:
-        if (refusal := _refusal(error)) is None:
+        if (code := refusal(error)) is None:
             raise
-        raise StoreUnavailable(f"Redis takes no writes now ({refusal}); it should soon, or see its log") from error
+        raise StoreUnavailable(f"Redis takes no writes now ({code}); it should soon, or see its log") from error
 
 
-def _refusal(error: redis.ResponseError) -> str | None:
+def refusal(error: redis.ResponseError) -> str | None:
     """Why the server refuses to write for the moment. redis-py has classes for some of these only."""
     if isinstance(error, redis.OutOfMemoryError):
         return "OOM"

@@ -7,11 +7,10 @@ that a repeated one (the reply was lost) is known for what it is.
 
 from __future__ import annotations
 
-import json
 import random
 import time
-import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,26 +23,17 @@ from jobs.gate import Gate, rank
 from jobs.history import HistoryEntry
 from jobs.job import Job, Status
 from jobs.keys import Keys
-from jobs.lifecycle import Change, Moment, advance
+from jobs.lifecycle import Moment, advance
 from jobs.policy import Policy
-from jobs.server import lua, server_time, to_bytes, to_ms, to_text, to_time, unavailable
+from jobs.server import lua, refusal, server_time, to_bytes, to_ms, to_text, to_time, unavailable
+from jobs.writes import Write, claims, to_doc
 
+_RECORD = ("doc", "version")
 # A lost reply is asked for again under the same name; three times cover a restart of the connection.
 WRITE_TRIES = 3
 WRITE_RETRY_SECONDS = 0.1
 # Every lost race means that somebody else moved the job; so many in a row mean that something is wrong.
 MAX_RACES = 50
-
-
-def tally(job: Job) -> dict[str, int]:
-    """What one job adds to the counts of its campaign. Counts are sums of this, so they cannot drift."""
-    counts = {
-        job.status.value: 1,
-        "submissions": job.submissions,
-        "resubmissions": job.resubmissions,
-        "queued_answers": job.queued_answers,
-    }
-    return {name: count for name, count in counts.items() if count}
 
 
 @dataclass(frozen=True)
@@ -195,7 +185,7 @@ class JobStore:
         ]
         args: list[Any] = [campaign, to_ms(jobs[0].created_at), epoch or ""]
         for job in jobs:
-            args += [job.id, rank(job), job.order, _doc(job)]
+            args += [job.id, rank(job), job.order, to_doc(job)]
         created = self._repeatable(lambda: self._create_script(keys=keys, args=args))
         if created is None:
             raise EpochLost("Redis has lost its records in this very moment; nothing was enqueued, do it again")
@@ -213,23 +203,36 @@ class JobStore:
             JobNotFound: there is no such job.
             NoSlot: all `slot_limit` slots are held.
         """
-        for _ in range(MAX_RACES):
-            job, version, now = self._load(job_id)
-            change = advance(job, event, Moment(now, self._chance.random(), self.policy))
-            if change is None:
-                return Applied(job, job)
-            match self._save(job, change, event, version, now, slot_limit):
-                case ["saved"]:
-                    return Applied(job, change.job)
-                case ["stale"]:
+        (outcome,) = self.apply_many([(job_id, event)], slot_limit=slot_limit)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def apply_many(
+        self, happened: Sequence[tuple[str, Event]], *, slot_limit: int | None = None
+    ) -> list[Applied | Exception]:
+        """Let events happen to jobs; those of one job in the order given. Two round trips, one flush to the disk.
+
+        Args:
+            happened: jobs and events.
+            slot_limit: how many slots there are, when an event takes one.
+
+        Returns:
+            for each what it came to, or what `apply` raises. One that fails holds up none of the others.
+        """
+        outcomes: dict[int, Applied | Exception] = {}
+        races: Counter[int] = Counter()
+        while turn := _first_of_each_job(happened, outcomes):
+            for place, outcome in zip(turn, self._try([happened[one] for one in turn], slot_limit), strict=True):
+                if outcome is not None:
+                    outcomes[place] = outcome
                     continue
-                case ["full"]:
-                    raise NoSlot
-                case ["conflict", owner]:
-                    return self._conflict(job, change.job, str(owner))
-                case answer:
-                    raise AssertionError(f"save.lua answered {answer!r}")
-        raise StoreUnavailable(f"job {job_id}: {MAX_RACES} writers in a row were faster; try again")
+                races[place] += 1
+                if races[place] >= MAX_RACES:
+                    outcomes[place] = StoreUnavailable(
+                        f"job {happened[place][0]}: {MAX_RACES} writers in a row were faster; try again"
+                    )
+        return [outcomes[place] for place in range(len(happened))]
 
     def take_due(self, status: Status, count: int, hold_seconds: float) -> list[str]:
         """Take jobs of one status that are due to be looked at; nobody else gets them for `hold_seconds`."""
@@ -254,63 +257,74 @@ class JobStore:
 
     # Inside ----------------------------------------------------------------------------------------------------
 
-    def _load(self, job_id: str) -> tuple[Job, str, datetime]:
-        """The record, its version, and the server's clock, in one round trip."""
+    def _try(self, happened: Sequence[tuple[str, Event]], slot_limit: int | None) -> list[Applied | Exception | None]:
+        """Read, decide and write once, each job at most once. None where somebody else wrote in between."""
+        try:
+            now, found = self._load([job_id for job_id, _ in happened])
+        except StoreUnavailable as error:
+            return [error] * len(happened)
+        outcomes: dict[int, Applied | Exception | None] = {}
+        writes: dict[int, Write] = {}
+        for place, ((job_id, event), record) in enumerate(zip(happened, found, strict=True)):
+            try:
+                job, version = _read(job_id, record)
+                change = advance(job, event, Moment(now, self._chance.random(), self.policy))
+                if change is None:
+                    outcomes[place] = Applied(job, job)
+                else:
+                    writes[place] = Write.of(self.keys, job, change, event, version, now, slot_limit)
+            except Exception as error:  # noqa: BLE001  (whatever is wrong with one is no reason to fail the others)
+                outcomes[place] = error
+        outcomes |= zip(writes, self._save(list(writes.values())), strict=True)
+        return [outcomes[place] for place in range(len(happened))]
+
+    def _load(self, job_ids: Sequence[str]) -> tuple[datetime, list[Any]]:
+        """The server's clock, and for each job its record and version as kept there, or an error; one round trip."""
         with unavailable():
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.hmget(self.keys.job(job_id), ["doc", "version"])
             pipeline.time()
-            answers: list[Any] = pipeline.execute()
-        (doc, version), (seconds, micros) = answers
-        if doc is None:
-            raise JobNotFound(f"there is no job {job_id}")
-        return Job.model_validate_json(doc), to_text(version), to_time(seconds, micros)
+            for job_id in job_ids:
+                pipeline.hmget(self.keys.job(job_id), _RECORD)
+            answers: list[Any] = pipeline.execute(raise_on_error=False)
+            if isinstance(answers[0], Exception):
+                raise answers[0]
+        return to_time(*answers[0]), answers[1:]
 
-    def _save(
-        self, before: Job, change: Change, event: Event, version: str, now: datetime, slot_limit: int | None
-    ) -> list[str]:
-        after = change.job
-        keys = [
-            self.keys.job(after.id),
-            self.keys.history(after.id),
-            self.keys.slots,
-            self.keys.counts,
-            self.keys.campaign_counts(after.campaign),
-            self.keys.tasks,
-            self.keys.pictures,
-            *self.keys.places(before.status),
-        ]
-        facts: dict[str, Any] = {
-            "id": after.id,
-            "version": version,
-            "write": uuid.uuid4().hex,
-            "slot": "hold" if after.status.holds_slot else "free",
-            "slot_limit": slot_limit,
-            "tally": _delta(tally(before), tally(after)),
-        }
-        facts |= _claims(before, after)
-        if (place := self._place(after, now)) is not None:
-            keys.append(place[0])
-            facts["score"] = place[1]
-        entry = HistoryEntry.of(event, before, after, change.detail, now)
-        facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
-        args = [_doc(after), entry.to_line(), facts_json]
-        answer = self._repeatable(lambda: self._save_script(keys=keys, args=args))
-        return [to_text(part) for part in answer]
+    def _save(self, writes: Sequence[Write]) -> list[Applied | Exception | None]:
+        """Write what was decided, in one round trip. None where somebody else wrote in between."""
+        if not writes:
+            return []
+        keys = [self.keys.slots, self.keys.counts, self.keys.tasks, self.keys.pictures]
+        keys += [key for write in writes for key in write.keys]
+        args = [arg for write in writes for arg in write.args]
+        try:
+            answers = self._repeatable(lambda: _not_refused(self._save_script(keys=keys, args=args)))
+        except (StoreUnavailable, redis.ResponseError) as error:
+            return [error] * len(writes)
+        return [self._outcome(*each) for each in zip(writes, answers, strict=True)]
 
-    def _place(self, job: Job, now: datetime) -> tuple[str, int] | None:
-        """The zset in which the job stands, and its score there."""
-        if job.due_at is None:
-            return None
-        if job.status is not Status.WAITING:
-            return self.keys.at(job.status), to_ms(job.due_at)
-        return (self.keys.ready, rank(job)) if job.due_at <= now else (self.keys.later, to_ms(job.due_at))
+    def _outcome(self, write: Write, answer: Sequence[Any]) -> Applied | Exception | None:
+        match [to_text(part) for part in answer]:
+            case ["saved"]:
+                return Applied(write.before, write.after)
+            case ["stale"]:
+                return None
+            case ["full"]:
+                return NoSlot()
+            case ["conflict", owner]:
+                return self._conflict(write.before, write.after, owner)
+            case ["error", words]:
+                return redis.ResponseError(words)
+            case other:
+                return AssertionError(f"save.lua answered {other!r}")
 
-    def _conflict(self, job: Job, wanted: Job, owner: str) -> Applied:
+    def _conflict(self, job: Job, wanted: Job, owner: str) -> Applied | Exception:
         """I5: a task, or a picture, has one job. Neither of two can be trusted to have its own, so both are parked."""
-        what = " and ".join(f"{name} {claimed}" for name, claimed in _claims(job, wanted).items())
-        self.apply(owner, Conflict(other=job.id, what=what))
-        return self.apply(job.id, Conflict(other=owner, what=what))
+        what = " and ".join(f"{name} {claimed}" for name, claimed in claims(job, wanted).items())
+        parked = self.apply_many(
+            [(owner, Conflict(other=job.id, what=what)), (job.id, Conflict(other=owner, what=what))]
+        )
+        return next((outcome for outcome in parked if isinstance(outcome, Exception)), parked[1])
 
     def _repeatable(self, call: Any) -> Any:
         """Call a script that may be repeated; a reply that was lost is asked for again."""
@@ -325,23 +339,29 @@ class JobStore:
         raise AssertionError("unreachable")  # pragma: no cover
 
 
-def _doc(job: Job) -> str:
-    return job.model_dump_json(exclude_defaults=True)
+def _first_of_each_job(happened: Sequence[tuple[str, Event]], done: Collection[int]) -> list[int]:
+    """The next to happen: what happens to one job happens in order, each on the record that the last one left."""
+    first: dict[str, int] = {}
+    for place, (job_id, _) in enumerate(happened):
+        if place not in done:
+            first.setdefault(job_id, place)
+    return list(first.values())
 
 
-def _delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    names = before.keys() | after.keys()
-    changes = {name: after.get(name, 0) - before.get(name, 0) for name in names}
-    return {name: change for name, change in changes.items() if change}
+def _read(job_id: str, record: Any) -> tuple[Job, str]:
+    """The job and its version, from what the server has of it."""
+    with unavailable():
+        if isinstance(record, Exception):
+            raise record
+    doc, version = record
+    if doc is None:
+        raise JobNotFound(f"there is no job {job_id}")
+    return Job.model_validate_json(doc), to_text(version)
 
 
-def _claims(before: Job, after: Job) -> dict[str, str]:
-    """What the job newly says is its own: the id of a task, the digest of a picture."""
-    known = {attempt.task_id for attempt in before.attempts}
-    named = (attempt.task_id for attempt in after.attempts if not attempt.gone)
-    claims = {}
-    if (task_id := next((one for one in named if one is not None and one not in known), None)) is not None:
-        claims["task_id"] = task_id
-    if after.picture is not None and after.picture != before.picture:
-        claims["picture"] = after.picture.digest
-    return claims
+def _not_refused(answers: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    """The answers of save.lua; raises when the server takes no writes now, which it says of each write of the call."""
+    for answer in answers:
+        if to_text(answer[0]) == "error" and refusal(error := redis.ResponseError(to_text(answer[1]))):
+            raise error
+    return answers

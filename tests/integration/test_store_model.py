@@ -7,7 +7,7 @@ every index says what the records say, and each change left one line of history 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from jobs import events
 from jobs.errors import StoreUnavailable
 from jobs.events import AnswerKind, Event
-from jobs.job import Job, Picture, Status, TaskStatus
+from jobs.job import Picture, Status, TaskStatus
 from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.server import connect, to_text
@@ -215,12 +215,12 @@ class MovedStore(JobStore):
     ahead = timedelta()
     overtaken_by: Callable[[], object] | None = None
 
-    def _load(self, job_id: str) -> tuple[Job, str, datetime]:
-        job, version, now = super()._load(job_id)
+    def _load(self, job_ids: Sequence[str]) -> tuple[datetime, list[Any]]:
+        now, records = super()._load(job_ids)
         if (overtake := self.overtaken_by) is not None:
             self.overtaken_by = None
             overtake()
-        return job, version, now + self.ahead
+        return now + self.ahead, records
 
 
 @dataclass
@@ -242,7 +242,7 @@ class BadLine:
             self.before -= 1
             raise redis.ConnectionError("cut on the way there")
         answer = self.script(**call)
-        self.answers.append(to_text(answer[0]) if isinstance(answer[0], bytes | str) else "created")
+        self.answers.append(to_text(answer[0][0]) if isinstance(answer[0], list) else "created")
         if self.after:
             self.after -= 1
             if self.meanwhile is not None:

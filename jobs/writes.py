@@ -1,0 +1,105 @@
+"""Write: one change of a record, as `lua/save.lua` takes it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from jobs.events import Event
+from jobs.gate import rank
+from jobs.history import HistoryEntry
+from jobs.job import Job, Status
+from jobs.keys import Keys
+from jobs.lifecycle import Change
+from jobs.server import to_ms
+
+
+@dataclass(frozen=True)
+class Write:
+    """The change, and its keys and arguments. It has a name of its own, so that it is known when it is repeated."""
+
+    before: Job
+    after: Job
+    keys: Sequence[str]
+    args: Sequence[str]
+
+    @classmethod
+    def of(
+        cls, keys: Keys, before: Job, change: Change, event: Event, version: str, now: datetime, slot_limit: int | None
+    ) -> Self:
+        """
+        Args:
+            keys: the store's.
+            before: the record as it was read.
+            change: what the lifecycle decided.
+            event: what happened.
+            version: of the record, as it was read.
+            now: the store's clock.
+            slot_limit: how many slots there are, when the event takes one.
+        """
+        after = change.job
+        own = [keys.job(after.id), keys.history(after.id), keys.campaign_counts(after.campaign)]
+        own += keys.places(before.status)
+        facts: dict[str, Any] = {
+            "id": after.id,
+            "version": version,
+            "write": uuid.uuid4().hex,
+            "slot": "hold" if after.status.holds_slot else "free",
+            "slot_limit": slot_limit,
+            "tally": _delta(tally(before), tally(after)),
+        }
+        facts |= claims(before, after)
+        if (place := _place(keys, after, now)) is not None:
+            own.append(place[0])
+            facts["score"] = place[1]
+        facts["keys"] = len(own)
+        entry = HistoryEntry.of(event, before, after, change.detail, now)
+        facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
+        return cls(before, after, own, (to_doc(after), entry.to_line(), facts_json))
+
+
+def to_doc(job: Job) -> str:
+    """The record as it is kept."""
+    return job.model_dump_json(exclude_defaults=True)
+
+
+def tally(job: Job) -> dict[str, int]:
+    """What one job adds to the counts of its campaign. Counts are sums of this, so they cannot drift."""
+    counts = {
+        job.status.value: 1,
+        "submissions": job.submissions,
+        "resubmissions": job.resubmissions,
+        "queued_answers": job.queued_answers,
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def claims(before: Job, after: Job) -> dict[str, str]:
+    """What the job newly says is its own: the id of a task, the digest of a picture."""
+    known = {attempt.task_id for attempt in before.attempts}
+    named = (attempt.task_id for attempt in after.attempts if not attempt.gone)
+    claimed = {}
+    if (task_id := next((one for one in named if one is not None and one not in known), None)) is not None:
+        claimed["task_id"] = task_id
+    if after.picture is not None and after.picture != before.picture:
+        claimed["picture"] = after.picture.digest
+    return claimed
+
+
+def _place(keys: Keys, job: Job, now: datetime) -> tuple[str, int] | None:
+    """The zset in which the job stands, and its score there."""
+    if job.due_at is None:
+        return None
+    if job.status is not Status.WAITING:
+        return keys.at(job.status), to_ms(job.due_at)
+    return (keys.ready, rank(job)) if job.due_at <= now else (keys.later, to_ms(job.due_at))
+
+
+def _delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    names = before.keys() | after.keys()
+    changes = {name: after.get(name, 0) - before.get(name, 0) for name in names}
+    return {name: change for name, change in changes.items() if change}
