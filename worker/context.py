@@ -104,11 +104,11 @@ def open_images(settings: Settings) -> ImageStore:
     )
 
 
-def follow_up(store: JobStore, wakeups: Wakeups, applied: Applied) -> None:
+def follow_up(store: JobStore, wakeups: Wakeups, *applied: Applied) -> None:
     """Wake up whoever has something to do now. What gets lost here is found by the sweep."""
-    if not applied.changed:
-        return
-    if applied.after.status is Status.COLLECTING:
-        wakeups.collect(applied.after.id)
-    if (applied.freed_slot or applied.after.status is Status.WAITING) and store.gate.ask_dispatch():
+    changed = [one for one in applied if one.changed]
+    for one in changed:
+        if one.after.status is Status.COLLECTING:
+            wakeups.collect(one.after.id)
+    if any(one.freed_slot or one.after.status is Status.WAITING for one in changed) and store.gate.ask_dispatch():
         wakeups.dispatch()

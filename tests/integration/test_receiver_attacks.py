@@ -136,7 +136,7 @@ def test_a_forgery_costs_no_io(listen: Listen, monkeypatch: pytest.MonkeyPatch) 
     def touched(*_: object) -> None:
         raise AssertionError("the store was asked")
 
-    for name in ("apply", "find", "ping", "get"):
+    for name in ("apply_many", "find", "ping", "get"):
         monkeypatch.setattr(JobStore, name, touched)
     for path in (receiver.path()[:-1] + "!", receiver.path()[:-1], "/", "/livez/"):
         assert code(ask(receiver, head(path, length=MAX_BODY_BYTES))) == 404
@@ -399,9 +399,9 @@ class SlowStore(JobStore):
         super().__init__(connect(redis_url), Policy(), keys)
         self.let = threading.Event()
 
-    def apply(self, *args: Any, **kwargs: Any) -> Any:
+    def apply_many(self, *args: Any, **kwargs: Any) -> Any:
         self.let.wait(30)
-        return super().apply(*args, **kwargs)
+        return super().apply_many(*args, **kwargs)
 
 
 def test_a_store_that_hangs_is_not_waited_for(listen: Listen, redis_url: str, keys: Keys) -> None:
@@ -421,7 +421,8 @@ def test_a_store_that_hangs_is_not_waited_for(listen: Listen, redis_url: str, ke
 def test_when_too_many_wait_the_next_hears_it_at_once(
     listen: Listen, redis_url: str, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "THREADS", 2)
+    monkeypatch.setattr(room, "WRITERS", 2)
+    monkeypatch.setattr(room, "MAX_BATCH", 1)
     monkeypatch.setattr(room, "MAX_WAITING", 3)
     store = SlowStore(redis_url, keys)
     store.let.set()
@@ -448,7 +449,7 @@ def test_whatever_breaks_inside_a_stranger_hears_only_later(
     def broken(*_: object) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(JobStore, "apply", broken)
+    monkeypatch.setattr(JobStore, "apply_many", broken)
     assert receiver.call(task()) == 503
     assert "a defect" in caplog.text
     assert receiver.path() not in caplog.text
@@ -462,7 +463,7 @@ def test_a_storm_of_failures_does_not_fill_the_log(
     def away(*_: object) -> None:
         raise StoreUnavailable("Redis does not answer")
 
-    monkeypatch.setattr(JobStore, "apply", away)
+    monkeypatch.setattr(JobStore, "apply_many", away)
     assert {receiver.call(task()) for _ in range(100)} == {503}
     assert 1 <= caplog.text.count("not recorded") < 50
 
