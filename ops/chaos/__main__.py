@@ -1,4 +1,4 @@
-"""`python -m ops.chaos`: one fault run by its seed, or the proof that runs like it catch what is broken."""
+"""`python -m ops.chaos`: a fault run by its seed, a batch of them, or the proof that they catch what is broken."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from ops.chaos.batch import run_batch
 from ops.chaos.options import Command, parse
 from ops.chaos.prove import prove
 from ops.chaos.run import Report, run
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = parse(arguments, list(KINDS), list(VARIANTS))
     if command.prove:
         return prove(command.variants or tuple(VARIANTS), as_json=command.as_json, control=command.control)
+    if command.seeds:
+        return run_batch(command.options, command.seeds, command.at_once, command.results, as_json=command.as_json)
     report = run(command.options)
     _show(command, report)
     return 0 if report.verdict.good else 1

@@ -36,6 +36,7 @@ class Verdict:
     double_paid: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     parked: list[str] = field(default_factory=list)
+    parked_as: Counter[str] = field(default_factory=Counter)  # by reason, and whether the ledger says that it was paid
     failed: list[str] = field(default_factory=list)
     paid_again: Counter[str] = field(default_factory=Counter)
     histories: dict[str, list[str]] = field(default_factory=dict)
@@ -94,7 +95,9 @@ class Judge:
             self._tell(job, verdict.lost, f"is still {job.status}, attempt {job.current}, due {job.due_at}")
         elif job.status is Status.PARKED:
             kind = job.reason.kind if job.reason else ""
-            self._tell(job, verdict.parked, f"{why} [{self._paid_words(job_id)}]")
+            paid = self._paid_words(job_id)
+            self._tell(job, verdict.parked, f"{why} [{paid}]")
+            verdict.parked_as[f"{kind}, {paid.partition(':')[0]}"] += 1
             if kind == "conflict" and not self._kinds & CONFLICTING:
                 self._tell(job, verdict.wrong, f"in conflict, and no fault explains it: {why}")
         elif job.status is not Status.SUCCEEDED:

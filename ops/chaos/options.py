@@ -40,13 +40,24 @@ class Options:
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"keep": None if self.keep is None else str(self.keep), "only": list(self.only)}
 
+    def to_arguments(self) -> list[str]:
+        """The command line of this run."""
+        given: dict[str, object] = {"on-queued": self.on_queued, "break": self.broken, "settle": self.settle_seconds}
+        given |= {"only": ",".join(self.only) or None, "keep": self.keep}
+        for name in ("seed", "jobs", "faults", "personality", "step", "workers"):
+            given[name] = getattr(self, name)
+        return [f"--{name}={value}" for name, value in given.items() if value is not None]
+
 
 @dataclass(frozen=True)
 class Command:
-    """What the command line asks for: one run, or the proof that the harness catches what is broken."""
+    """What the command line asks for: one run, a batch of seeds, or the proof that what is broken is caught."""
 
     options: Options
     as_json: bool
+    seeds: tuple[int, ...]
+    at_once: int
+    results: Path | None
     prove: bool
     control: bool
     variants: tuple[str, ...]
@@ -73,7 +84,19 @@ def parse(arguments: Sequence[str] | None, kinds: Sequence[str], variants: Seque
         settle_seconds=given.settle,
         keep=given.keep,
     )
-    return Command(options, given.json, given.prove, given.control, proved)
+    seeds = _seeds(made, given.seeds)
+    if given.at_once < 1:
+        made.error("--at-once must be at least 1")
+    return Command(options, given.json, seeds, given.at_once, given.results, given.prove, given.control, proved)
+
+
+def _seeds(made: argparse.ArgumentParser, text: str) -> tuple[int, ...]:
+    """`1-3,7` is 1, 2, 3, 7."""
+    try:
+        ranges = [part.partition("-")[::2] for part in text.split(",") if part]
+        return tuple(seed for first, last in ranges for seed in range(int(first), int(last or first) + 1))
+    except ValueError:
+        made.error(f"--seeds: {text!r} is no list of seeds such as 1-200 or 3,5,8-10")
 
 
 def _names(made: argparse.ArgumentParser, flag: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
@@ -86,6 +109,11 @@ def _names(made: argparse.ArgumentParser, flag: str, text: str, known: Sequence[
 def _parser(kinds: Sequence[str], variants: Sequence[str]) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m ops.chaos", description=__doc__, epilog=f"kinds: {', '.join(kinds)}")
     made.add_argument("--seed", type=int, default=1, help="draws the schedule; the same seed, the same faults")
+    made.add_argument("--seeds", default="", metavar="A-B,…", help="a batch: run each of these seeds, and sum up")
+    made.add_argument("--at-once", type=int, default=1, metavar="N", help="with --seeds: so many runs at a time")
+    made.add_argument(
+        "--results", type=Path, metavar="FILE", help="with --seeds: add each result to FILE, and skip what it has"
+    )
     made.add_argument("--jobs", type=int, default=100)
     made.add_argument("--faults", type=int, default=10)
     made.add_argument("--only", default="", metavar="KIND,…", help="draw from these kinds only")

@@ -81,6 +81,7 @@ class Report:
             "double_paid": verdict.double_paid,
             "wrong": verdict.wrong,
             "parked": verdict.parked,
+            "parked_as": dict(verdict.parked_as),
             "failed": verdict.failed,
             "paid_again": dict(verdict.paid_again),
             "recovery_seconds": self.recovery,
@@ -217,6 +218,10 @@ def run(options: Options) -> Report:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         report = Run(options, folder).go()
+    except KeyboardInterrupt:
+        if options.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     except BaseException as error:
         error.add_note(f"what the run left behind: {folder}")
         raise
