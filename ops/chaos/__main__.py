@@ -40,6 +40,8 @@ def _show(command: Command, report: Report) -> None:
         print(f"{name} {len(lines)}")
         for line in lines[:MOST_LINES]:
             print(f"  {line}")
+    doubt = {name: value for name, value in verdict.doubt.as_json().items() if value}
+    print(f"caught between commit and answer: {doubt}")
     for name, value in (("paid again, rightly", dict(verdict.paid_again)), ("recovery, s", report.recovery)):
         print(f"{name}: {value}")
     for name, lines in (("died alone", report.died_alone), ("would not leave", report.would_not_leave)):

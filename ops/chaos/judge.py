@@ -13,9 +13,9 @@ from PIL import Image
 
 from jobs.history import HistoryEntry
 from jobs.job import Job, Status
+from ops.chaos.doubt import UNSURE, Doubt, Doubts, Span
 from ops.chaos.options import Options
 from ops.chaos.produce import Row, acknowledged, planned
-from ops.chaos.schedule import Fault
 from ops.chaos.watch import Watch, accepted_at
 
 INPUTS_KEY = "blendq-sandbox-inputs"
@@ -38,6 +38,7 @@ class Verdict:
     parked: list[str] = field(default_factory=list)
     parked_as: Counter[str] = field(default_factory=Counter)  # by reason, and whether the ledger says that it was paid
     failed: list[str] = field(default_factory=list)
+    doubt: Doubt = field(default_factory=Doubt)
     paid_again: Counter[str] = field(default_factory=Counter)
     histories: dict[str, list[str]] = field(default_factory=dict)
 
@@ -51,13 +52,17 @@ class Judge:
 
     Args:
         folder: of the run.
-        faults: that happened; some explain a failure, others do not.
+        spans: the faults that happened; some explain a failure, others do not.
+        answer_seconds: how long a worker waits for an answer in this run.
     """
 
-    def __init__(self, options: Options, folder: Path, faults: Sequence[Fault], watch: Watch) -> None:
+    def __init__(
+        self, options: Options, folder: Path, spans: Sequence[Span], watch: Watch, answer_seconds: float
+    ) -> None:
         self._options = options
         self._folder = folder
-        self._kinds = {fault.kind for fault in faults}
+        self._kinds = {span.kind for span in spans}
+        self._doubts = Doubts(spans, answer_seconds)
         self._watch = watch
         self._rows: Sequence[Row] = planned(folder)
         self._verdict = Verdict(jobs=len(self._rows))
@@ -82,6 +87,8 @@ class Judge:
             if (job := jobs.get(job_id)) is not None and job.status is Status.SUCCEEDED:
                 self._check_picture(job, self._rows[row])
         self._check_whole(len(known), jobs)
+        verdict.doubt = self._doubts.found
+        verdict.wrong += verdict.doubt.without_fault
         return verdict
 
     def _check_record(self, job_id: str, job: Job | None) -> None:
@@ -104,7 +111,9 @@ class Judge:
             self._tell(job, verdict.failed, why or job.status)
             if not self._kinds & FAILING:
                 self._tell(job, verdict.wrong, f"{job.status}, and no fault explains it: {why}")
-        self._check_history(job)
+        history = self._watch.store.history(job_id)
+        self._doubts.add(job_id, history, parked=_is_parked_as_unsure(job))
+        self._check_history(job, history)
 
     def _paid_words(self, job_id: str) -> str:
         """What the API says of a job that blendq was not sure of."""
@@ -113,9 +122,8 @@ class Judge:
         ends = [self._watch.gone.why.get(entry["task_id"], "alive or done") for entry in paid]
         return "paid for: " + ", ".join(ends) if paid else "not paid for"
 
-    def _check_history(self, job: Job) -> None:
+    def _check_history(self, job: Job, entries: Sequence[HistoryEntry]) -> None:
         """I6: one success a job. What was finished stays finished."""
-        entries = self._watch.store.history(job.id)
         wins = [entry for entry in entries if entry.after is Status.SUCCEEDED and entry.before is not Status.SUCCEEDED]
         if len(wins) > 1:
             self._tell(job, self._verdict.wrong, f"succeeded {len(wins)} times")
@@ -175,6 +183,10 @@ class Judge:
         if job.id not in self._verdict.histories:
             entries = self._watch.store.history(job.id)
             self._verdict.histories[job.id] = [_line(entry) for entry in entries]
+
+
+def _is_parked_as_unsure(job: Job) -> bool:
+    return job.status is Status.PARKED and job.reason is not None and job.reason.kind == UNSURE
 
 
 def _line(entry: HistoryEntry) -> str:

@@ -98,6 +98,8 @@ class Relay:
     def _end(self, trouble: Trouble) -> None:
         if trouble in self._troubles:
             self._troubles.remove(trouble)
+        for connection in self._connections:
+            connection.spare(trouble)
         if not self._has(Ill.BLACK_HOLE):
             self._flows.set()
         if trouble.ill is Ill.HALF_OPEN:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.chaos import on_api, on_lines, on_processes, on_redis
+from ops.chaos.doubt import Span
 from ops.chaos.judge import Judge, Verdict
 from ops.chaos.options import Options
 from ops.chaos.produce import plan
@@ -82,6 +83,7 @@ class Report:
             "wrong": verdict.wrong,
             "parked": verdict.parked,
             "parked_as": dict(verdict.parked_as),
+            "doubt": verdict.doubt.as_json(),
             "failed": verdict.failed,
             "paid_again": dict(verdict.paid_again),
             "recovery_seconds": self.recovery,
@@ -104,7 +106,7 @@ class Run:
         self._options = options
         self._schedule = draw(options)
         self._folder = folder
-        self._began = time.monotonic()
+        self._began, self._began_at = time.monotonic(), time.time()
         self._deadline = self._began + options.deadline_seconds
         self._strikes: list[Strike] = []
         self._threads: list[threading.Thread] = []
@@ -123,7 +125,7 @@ class Run:
             self._play()
             self._heal()
             self._settle()
-            judge = Judge(self._options, self._folder, self._schedule, watch)
+            judge = Judge(self._options, self._folder, self._spans(), watch, stack.settings.answer_timeout_seconds)
             verdict = judge.decide(self._scene.wrong)
             report = Report(self._options, self._schedule, verdict, self._strikes)
             report.died_alone, report.would_not_leave = stack.died_alone, stack.would_not_leave
@@ -207,6 +209,13 @@ class Run:
             ended = sum(self._counts.get(name, 0) for name in ("succeeded", "failed", "cancelled", "parked"))
             if self._scene.stack.parts["producer"].done and ended >= self._options.jobs:
                 return
+
+    def _spans(self) -> list[Span]:
+        """When the faults were there, by the clock that the records go by."""
+        return [
+            Span(s.fault.number, s.fault.kind, self._began_at + s.began, self._began_at + (s.ended or self._now()))
+            for s in self._strikes
+        ]
 
     def _now(self) -> float:
         return time.monotonic() - self._began

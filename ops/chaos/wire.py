@@ -54,6 +54,7 @@ class Connection:
         self.deaf = False
         self.broken = False
         self.lingers = False
+        self._trouble: Trouble | None = None
         self._up_left: int | None = None
         self._down_left: int | None = None
 
@@ -76,7 +77,14 @@ class Connection:
                 self._down_left = round(trouble.share * REPLY_BYTES)
             case _:
                 return False
+        self._trouble = trouble
         return True
+
+    def spare(self, trouble: Trouble) -> None:
+        """The trouble is over: what it has not broken by now stays whole."""
+        if self._trouble is trouble and not self.broken:
+            self._trouble = self._up_left = self._down_left = None
+            self.lingers = False
 
     async def pass_up(self, chunk: bytes) -> None:
         assert self.far is not None  # noqa: S101  (connected before anything is read)

@@ -125,6 +125,20 @@ def test_only_what_the_trouble_is_about_is_struck_and_only_so_often(relay: Relay
     assert post(relay) == b"ok"
 
 
+def test_a_trouble_that_is_over_breaks_nothing_later_on_the_same_connection(relay: Relay) -> None:
+    trouble = Trouble(Ill.CUT_REPLY, share=0.9)  # behind the end of the first, short reply
+    relay.strike(trouble)
+    connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=PATIENCE_SECONDS)
+    connection.request("POST", "/", BODY)
+    assert connection.getresponse().read() == b"ok"
+    assert trouble.count == 0, "it was struck"
+    relay.relieve(trouble)
+    for _ in range(5):
+        connection.request("POST", "/", BODY)
+        assert connection.getresponse().read() == b"ok"
+    connection.close()
+
+
 def test_what_a_black_hole_held_arrives_in_the_end(relay: Relay, far: _Far) -> None:
     hole = Trouble(Ill.BLACK_HOLE)
     relay.strike(hole)
