@@ -14,6 +14,10 @@ from typing import Any
 from jobs.history import HistoryEntry
 from jobs.job import Status
 
+# What these faults strike lies nowhere between a worker and the API: they excuse nothing. A worker told to leave
+# finishes what is on the wire.
+_ELSEWHERE = ("worker-term", "receiver-", "beat-", "producer-", "hooks-", "callbacks-", "wakeups-", "links-")
+
 UNSURE = "unsure"  # the reason for which such a job is parked
 
 
@@ -66,7 +70,7 @@ class Doubts:
     """
 
     def __init__(self, spans: Sequence[Span], answer_seconds: float) -> None:
-        self._spans = spans
+        self._spans = [span for span in spans if not span.kind.startswith(_ELSEWHERE)]
         self._answer_seconds = answer_seconds
         self._parked_by: Counter[int] = Counter()
         self.found = Doubt()

@@ -66,6 +66,7 @@ class Judge:
         self._watch = watch
         self._rows: Sequence[Row] = planned(folder)
         self._verdict = Verdict(jobs=len(self._rows))
+        self.histories: dict[str, list[HistoryEntry]] = {}
         self._known: dict[str, int] = {}
         self._paid: list[dict[str, Any]] = []
 
@@ -111,7 +112,7 @@ class Judge:
             self._tell(job, verdict.failed, why or job.status)
             if not self._kinds & FAILING:
                 self._tell(job, verdict.wrong, f"{job.status}, and no fault explains it: {why}")
-        history = self._watch.store.history(job_id)
+        self.histories[job_id] = history = self._watch.store.history(job_id)
         self._doubts.add(job_id, history, parked=_is_parked_as_unsure(job))
         self._check_history(job, history)
 

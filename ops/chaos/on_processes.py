@@ -13,7 +13,7 @@ from pathlib import Path
 from ops.chaos.part import SKEW_FILE
 from ops.chaos.scene import Action, Scene
 from ops.chaos.schedule import Fault
-from ops.chaos.supervised import Part
+from ops.chaos.supervised import LEAVE_SECONDS, Part
 from ops.chaos.traps import KILL, STOP, Armed
 
 # When no worker comes by in this time, there is no work of that kind: the fault strikes wherever it can.
@@ -81,7 +81,7 @@ def _told_to_leave(prefix: str) -> Action:
     def told_to_leave(scene: Scene, fault: Fault) -> Iterator[None]:
         part = _named(scene, fault, prefix)
         with part.lock:
-            if not part.end(signal.SIGTERM):
+            if not part.end(signal.SIGTERM, LEAVE_SECONDS * scene.stack.options.pace):
                 scene.stack.would_not_leave.append(part.name)
         yield
 

@@ -17,7 +17,9 @@ class Options:
     """One run. The schedule is a function of these alone.
 
     `only` limits the kinds of faults; `broken` names the deliberately broken variant that runs instead of blendq;
-    `step` limits kills and stops of workers to one step of a submission.
+    `step` limits kills and stops of workers to one step of a submission. `lasts_seconds` is for every fault, whatever
+    was drawn; `overlap` is how many there may be at once: more than three would rarely let any job through. With
+    `real_times` the product waits as long as its defaults say.
     """
 
     seed: int = 1
@@ -30,12 +32,21 @@ class Options:
     step: str | None = None
     workers: int = 3
     settle_seconds: float = 90.0
+    overlap: int = 3
+    lasts_seconds: float | None = None
+    real_times: bool = False
     keep: Path | None = None
+
+    @property
+    def pace(self) -> float:
+        """How much longer everything takes than in a scaled run."""
+        return 10.0 if self.real_times else 1.0
 
     @property
     def deadline_seconds(self) -> float:
         """Whatever happens, the run is over by then."""
-        return 60.0 + 0.5 * self.jobs + 8.0 * self.faults + self.settle_seconds
+        each = 8.0 + (self.lasts_seconds or 0.0)
+        return self.pace * (60.0 + 0.5 * self.jobs + self.settle_seconds) + each * self.faults
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"keep": None if self.keep is None else str(self.keep), "only": list(self.only)}
@@ -44,9 +55,11 @@ class Options:
         """The command line of this run."""
         given: dict[str, object] = {"on-queued": self.on_queued, "break": self.broken, "settle": self.settle_seconds}
         given |= {"only": ",".join(self.only) or None, "keep": self.keep}
-        for name in ("seed", "jobs", "faults", "personality", "step", "workers"):
+        for name in ("seed", "jobs", "faults", "personality", "step", "workers", "overlap"):
             given[name] = getattr(self, name)
-        return [f"--{name}={value}" for name, value in given.items() if value is not None]
+        given["lasts"] = self.lasts_seconds
+        flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        return flags + ["--real-times"] * self.real_times
 
 
 @dataclass(frozen=True)
@@ -69,8 +82,8 @@ def parse(arguments: Sequence[str] | None, kinds: Sequence[str], variants: Seque
     given = made.parse_args(arguments)
     only = _names(made, "--only", given.only, kinds)
     proved = _names(made, "--variants", given.variants, variants)
-    if given.jobs < 1 or given.faults < 0 or given.workers < 1:
-        made.error("--jobs and --workers must be at least 1, --faults must not be negative")
+    if min(given.jobs, given.workers, given.overlap) < 1 or given.faults < 0:
+        made.error("--jobs, --workers and --overlap must be at least 1, --faults must not be negative")
     options = Options(
         seed=given.seed,
         jobs=given.jobs,
@@ -82,6 +95,9 @@ def parse(arguments: Sequence[str] | None, kinds: Sequence[str], variants: Seque
         step=given.step,
         workers=given.workers,
         settle_seconds=given.settle,
+        overlap=given.overlap,
+        lasts_seconds=given.lasts,
+        real_times=given.real_times,
         keep=given.keep,
     )
     seeds = _seeds(made, given.seeds)
@@ -122,6 +138,11 @@ def _parser(kinds: Sequence[str], variants: Sequence[str]) -> argparse.ArgumentP
     made.add_argument("--break", dest="broken", choices=variants, help="run this broken variant instead of blendq")
     made.add_argument("--step", help="kill or stop workers at this step of a submission only")
     made.add_argument("--workers", type=int, default=3)
+    made.add_argument("--overlap", type=int, default=3, metavar="N", help="so many faults at once, at most")
+    made.add_argument("--lasts", type=float, metavar="SECONDS", help="let every fault last so long")
+    made.add_argument(
+        "--real-times", action="store_true", help="leases, backoffs and timeouts as they are by default; takes long"
+    )
     made.add_argument("--settle", type=float, default=90.0, help="seconds to wait for the last job after all is healed")
     made.add_argument("--keep", type=Path, metavar="DIR", help="keep logs, ledger and report here in any case")
     made.add_argument("--json", action="store_true", help="print the whole report, the schedule too, as JSON")

@@ -1,7 +1,7 @@
 """`python -m ops.chaos.part worker|beat|receiver|producer RUN`: one process of the stack, as a fault run starts it.
 
-It is the product's own process, after three things: its constants are scaled, traps are set up, and a broken variant
-is patched in if this run is about one.
+It is the product's own process, after three things: its constants are scaled (unless the run is at real times), traps
+are set up, and a broken variant is patched in if this run is about one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     role, folder = arguments[0], Path(arguments[1])
     name = arguments[2] if len(arguments) > 2 else role
     run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    scale(role)
+    if not run["real_times"]:
+        scale(role)
     if run["broken"] and role in ("worker", "receiver"):
         VARIANTS[run["broken"]].patch()
     settings = Settings.load()

@@ -36,6 +36,9 @@ SETTINGS: dict[str, object] = {
     "receiver_body_seconds": 2.0,
 }
 
+# At real times all is as it is by default, but for what is no matter of recovery: a person's patience, the disk here.
+REAL_SETTINGS: dict[str, object] = {"unsure_limit_seconds": 120.0, "min_free_disk_percent": 0.0}
+
 CONSTANTS: dict[str, float] = {
     "SOCKET_TIMEOUT_SECONDS": 1.0,
     "READ_TIMEOUT_SECONDS": 2.5,

@@ -15,38 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from ops.chaos import on_api, on_lines, on_processes, on_redis
-from ops.chaos.doubt import Span
 from ops.chaos.judge import Judge, Verdict
 from ops.chaos.options import Options
 from ops.chaos.produce import plan
 from ops.chaos.scene import Action, Scene
 from ops.chaos.schedule import Fault, draw
 from ops.chaos.stack import Stack
+from ops.chaos.strike import Strike
 from ops.chaos.traps import Traps
 from ops.chaos.variants import VARIANTS
-from ops.chaos.watch import Watch
+from ops.chaos.watch import Watch, accepted_at
 
 ACTIONS: dict[str, Action] = on_processes.ACTIONS | on_redis.ACTIONS | on_lines.ACTIONS | on_api.ACTIONS
 TICK_SECONDS = 0.1
-# More at once would rarely let any job through, and so test less.
-MOST_AT_ONCE = 3
 # A fault whose share of acceptances is not reached in this time comes nevertheless: the ones before may be why.
 IMPATIENCE_SECONDS = 4.0
 # Longer than every patience of the scaled product: whoever has not moved by then never will.
 STALL_SECONDS = 30.0
 JOIN_SECONDS = 25.0
-
-
-@dataclass
-class Strike:
-    """A fault as it happened; times in seconds since the start of the run."""
-
-    fault: Fault
-    began: float = 0.0
-    ended: float | None = None
-    recovered_after: float | None = None
-    problem: str = ""
-    marker: object = None
 
 
 @dataclass
@@ -92,10 +78,7 @@ class Report:
             "seconds": round(self.seconds, 1),
             "folder": None if self.folder is None else str(self.folder),
             "schedule": [fault.as_json() for fault in self.schedule],
-            "strikes": [
-                {"number": s.fault.number, "kind": s.fault.kind, "began": round(s.began, 2), "problem": s.problem}
-                for s in self.strikes
-            ],
+            "strikes": [strike.as_json() for strike in self.strikes],
         }
 
 
@@ -125,12 +108,22 @@ class Run:
             self._play()
             self._heal()
             self._settle()
-            judge = Judge(self._options, self._folder, self._spans(), watch, stack.settings.answer_timeout_seconds)
-            verdict = judge.decide(self._scene.wrong)
+            verdict = self._judged(stack, watch)
             report = Report(self._options, self._schedule, verdict, self._strikes)
             report.died_alone, report.would_not_leave = stack.died_alone, stack.would_not_leave
         report.seconds = self._now()
         return report
+
+    def _judged(self, stack: Stack, watch: Watch) -> Verdict:
+        spans = [strike.span(self._began_at, self._now()) for strike in self._strikes]
+        judge = Judge(self._options, self._folder, spans, watch, stack.settings.answer_timeout_seconds)
+        verdict = judge.decide(self._scene.wrong)
+        accepted = [accepted_at(entry) for entry in watch.accepted()]
+        for strike in self._strikes:
+            strike.measure(self._began_at, accepted, judge.histories)
+            if self._options.real_times:
+                verdict.wrong += strike.too_slow()
+        return verdict
 
     def _prepare(self) -> None:
         """What a variant breaks beside the code of the product."""
@@ -142,9 +135,11 @@ class Run:
 
     def _play(self) -> None:
         waiting = list(self._schedule)
-        while (waiting or self._running()) and time.monotonic() < self._deadline - self._options.settle_seconds:
+        while (
+            waiting or self._running()
+        ) and time.monotonic() < self._deadline - self._options.settle_seconds * self._options.pace:
             self._tick()
-            if waiting and self._running() < MOST_AT_ONCE and self._is_due(waiting[0]):
+            if waiting and self._running() < self._options.overlap and self._is_due(waiting[0]):
                 self._begin(waiting.pop(0))
         for thread in self._threads:
             thread.join(max(0.1, min(JOIN_SECONDS, self._deadline - time.monotonic())))
@@ -156,7 +151,7 @@ class Run:
         if self._scene.watch.count_accepted() >= fault.after:
             return True
         last = max([self._moved_at, *(self._began + strike.began for strike in self._strikes)])
-        return time.monotonic() - last > IMPATIENCE_SECONDS
+        return time.monotonic() - last > IMPATIENCE_SECONDS * self._options.pace
 
     def _begin(self, fault: Fault) -> None:
         strike = Strike(fault, began=self._now())
@@ -168,6 +163,7 @@ class Run:
     def _strike(self, strike: Strike) -> None:
         try:
             with ACTIONS[strike.fault.kind](self._scene, strike.fault):
+                strike.struck = self._now()
                 time.sleep(strike.fault.lasts_seconds)
         except Exception as error:  # noqa: BLE001  (a fault that could not be played is told, and ends no run)
             strike.problem = f"{type(error).__name__}: {error}"
@@ -203,19 +199,13 @@ class Run:
         self._moved_at = time.monotonic()
 
     def _settle(self) -> None:
-        give_up_at = min(self._deadline, time.monotonic() + self._options.settle_seconds)
-        while time.monotonic() < min(give_up_at, self._moved_at + STALL_SECONDS):
+        pace = self._options.pace
+        give_up_at = min(self._deadline, time.monotonic() + self._options.settle_seconds * pace)
+        while time.monotonic() < min(give_up_at, self._moved_at + STALL_SECONDS * pace):
             self._tick()
             ended = sum(self._counts.get(name, 0) for name in ("succeeded", "failed", "cancelled", "parked"))
             if self._scene.stack.parts["producer"].done and ended >= self._options.jobs:
                 return
-
-    def _spans(self) -> list[Span]:
-        """When the faults were there, by the clock that the records go by."""
-        return [
-            Span(s.fault.number, s.fault.kind, self._began_at + s.began, self._began_at + (s.ended or self._now()))
-            for s in self._strikes
-        ]
 
     def _now(self) -> float:
         return time.monotonic() - self._began

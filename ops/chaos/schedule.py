@@ -179,4 +179,6 @@ def _drawn(chance: random.Random, options: Options, name: str) -> Fault:
     kind = KINDS[name]
     after = int(chance.random() * LATEST_SHARE * options.jobs)
     lasts = round(chance.uniform(*kind.lasts), 2)
+    if options.lasts_seconds is not None:
+        lasts = options.lasts_seconds
     return Fault(0, name, after, lasts, kind.draw(chance, options))

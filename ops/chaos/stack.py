@@ -21,7 +21,7 @@ from jobs.settings import PREFIX, Settings
 from ops.chaos.options import Options
 from ops.chaos.part import RUN_FILE
 from ops.chaos.produce import DONE_FILE
-from ops.chaos.quick import SETTINGS
+from ops.chaos.quick import REAL_SETTINGS, SETTINGS
 from ops.chaos.relay import Relay, RelayThread
 from ops.chaos.supervised import Part
 from ops.embedded import EmbeddedServer
@@ -90,7 +90,9 @@ class Stack:
             self._exits.callback(self.relays[name].close)
         self.settings = self._settings(local)
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        (self.folder / RUN_FILE).write_text(json.dumps({"broken": self.options.broken}), encoding="utf-8")
+        (self.folder / RUN_FILE).write_text(
+            json.dumps({"broken": self.options.broken, "real_times": self.options.real_times}), encoding="utf-8"
+        )
         self._start_parts()
 
     def _settings(self, local: Settings) -> Settings:
@@ -107,7 +109,7 @@ class Stack:
             "worker_threads": 8,
             "on_queued": self.options.on_queued,
         }
-        return Settings.load({}, **(given | known(SETTINGS)))
+        return Settings.load({}, **(given | known(REAL_SETTINGS if self.options.real_times else SETTINGS)))
 
     def _start_parts(self) -> None:
         self._add("api", [sys.executable, "-m", "ops.sandbox", *self._sandbox_flags()])
@@ -124,7 +126,7 @@ class Stack:
 
     def _sandbox_flags(self) -> list[str]:
         return [
-            *("--port", "0", "--personality", self.options.personality, "--speed", str(SPEED)),
+            *("--port", "0", "--personality", self.options.personality, "--speed", str(SPEED / self.options.pace)),
             *("--core-size", str(CORES), "--queue-size", str(QUEUE), "--api-key", API_KEY, "--shrink", str(SHRINK)),
             *("--seed", str(self.options.seed), "--data-dir", str(self.folder / "api")),
             *("--announce-file", str(self.folder / "api.url")),

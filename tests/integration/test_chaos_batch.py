@@ -37,8 +37,8 @@ def entry(seed: int, options: Options = OPTIONS, commit: str = COMMIT, **more: A
         "wrong": [],
         "parked_as": {"unsure, not paid for": 2},
         "paid_again": {},
-        "recovery_seconds": {"redis-kill": 0.5 * seed},
-        "strikes": [{"kind": "redis-kill"}],
+        "doubt": {"without_fault": [], "most_parked_by_one_fault": seed},
+        "strikes": [{"kind": "redis-kill", "recovered_after": 0.5 * seed}, {"kind": "redis-cut"}],
         "would_not_leave": [],
         "died_alone": [],
         "seconds": 5.0,
@@ -64,7 +64,8 @@ def test_what_the_results_have_is_not_run_again(results: Path, capsys: pytest.Ca
     keep(results, entry(1), entry(2))
     assert run_batch(OPTIONS, [1, 2], 1, results, as_json=True) == 0
     told = json.loads(capsys.readouterr().out)["summary"]
-    assert (told["runs"], told["jobs"], told["slowest_recovery_seconds"]) == (2, 40, {"redis-kill": 1.0})
+    assert (told["runs"], told["jobs"], told["faults"], told["most_parked_by_one_fault"]) == (2, 40, 4, 2)
+    assert told["recovery_seconds"] == {"redis-kill": {"count": 2, "median": 0.75, "slowest": 1.0}}
 
 
 def test_other_options_another_commit_and_runs_without_a_verdict_do_not_count(results: Path) -> None:
@@ -94,7 +95,20 @@ def test_the_folder_of_a_failed_run_is_told() -> None:
 
 def test_a_run_is_handed_over_whole() -> None:
     options = Options(
-        7, 30, 4, ("redis-kill", "api-forgets"), "plus", "wait", "fence-off", "claimed", 2, 31.0, Path("k")
+        7,
+        30,
+        4,
+        ("redis-kill", "api-forgets"),
+        "plus",
+        "wait",
+        "fence-off",
+        "claimed",
+        2,
+        31.0,
+        1,
+        60.0,
+        True,
+        Path("k"),
     )
     assert parse(options.to_arguments(), list(KINDS), list(VARIANTS)).options == options
 

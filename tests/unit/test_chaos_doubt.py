@@ -52,6 +52,10 @@ def test_no_fault_is_needed_where_the_api_took_too_long_to_answer() -> None:
     assert (found.too_slow, found.without_fault) == (1, [])
 
 
+def test_a_worker_that_is_told_to_leave_excuses_nothing() -> None:
+    assert len(judged(Span(0, "worker-term", 9.0, 12.0)).without_fault) == 1
+
+
 def test_a_worker_that_is_lost_is_never_a_slow_answer() -> None:
     history = [entry(10.0, "commit", Status.COMMITTED), entry(14.0, "lease_end", Status.UNSURE)]
     assert len(judged(history=history).without_fault) == 1
