@@ -1,42 +1,26 @@
 """Gate: which jobs go next, and how many at once.
 
-The ready jobs in order, the slots that are held, the wake-up for dispatch, and the pause in which nothing goes.
+The slots that are held, the jobs that become due, the wake-up for dispatch, and the pause in which nothing goes.
 """
 
 from __future__ import annotations
 
-import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import redis
 
 from jobs.job import Job, Status
 from jobs.keys import Keys
+from jobs.pause import Pause
+from jobs.plan import RANKS_A_PRIORITY
 from jobs.server import lua, server_time, to_bytes, to_ms, to_text, unavailable
-
-# Ready jobs are ordered by priority, then by age. Both fit exactly into the 53 bits of a zset's score.
-RANKS_A_PRIORITY = 10**13
 
 
 def rank(job: Job) -> int:
     """The score of a ready job: the lowest goes first. Strict by priority, the oldest first within one."""
     return (9 - job.request.priority) * RANKS_A_PRIORITY + job.order
-
-
-# Why submitting may be paused for a reason on our own side; the others are AnswerKinds.
-OWN_REASONS = frozenset({"disk", "epoch"})
-
-
-@dataclass(frozen=True)
-class Pause:
-    """Why submitting is stopped. `kind` is an AnswerKind's value, or one of OWN_REASONS."""
-
-    kind: str
-    message: str
-    at: datetime
 
 
 class Gate:
@@ -85,18 +69,19 @@ class Gate:
             with unavailable():
                 found: Any = self._redis.zrangebyscore(self._keys.later, "-inf", now, 0, page)
             ids = [to_text(one) for one in found]
-            args = [part for job in self._find_many(ids) if job for part in (job.id, rank(job))]
-            if args:
-                with unavailable():
-                    moved += int(self._ripen_script(keys=[self._keys.later, self._keys.ready], args=args))
+            by_campaign: dict[str, list[str | int]] = defaultdict(list)
+            for job in self._find_many(ids):
+                if job is not None:
+                    by_campaign[job.campaign] += [job.id, rank(job)]
+            moved += sum(self._ripen(campaign, ranks) for campaign, ranks in by_campaign.items())
             if len(ids) < page:
                 return moved
 
-    def ready(self, count: int) -> list[str]:
-        """The jobs that are to go next, in order."""
+    def _ripen(self, campaign: str, ranks: list[str | int]) -> int:
+        keys = [self._keys.later, self._keys.ready(campaign), self._keys.contenders]
         with unavailable():
-            ids: Any = self._redis.zrange(self._keys.ready, 0, count - 1) if count > 0 else []
-        return [to_text(one) for one in ids]
+            moved: Any = self._ripen_script(keys=keys, args=[campaign, *ranks])
+        return int(moved)
 
     def ask_dispatch(self, hold_seconds: float = 1.0) -> bool:
         """Whether a wake-up for dispatch should be sent now; False when one is on its way already."""
@@ -114,7 +99,7 @@ class Gate:
         Returns:
             whether this is news, to be told once: False when submitting is paused already.
         """
-        doc = json.dumps({"kind": kind, "message": message, "at": server_time(self._redis).isoformat()})
+        doc = Pause(kind, message, server_time(self._redis)).to_json()
         with unavailable():
             self._redis.set(self._keys.suspect, kind)
             news = bool(self._redis.set(self._keys.pause, doc, px=int(seconds * 1000), nx=True))
@@ -125,10 +110,7 @@ class Gate:
     def paused(self) -> Pause | None:
         with unavailable():
             doc = self._redis.get(self._keys.pause)
-        if doc is None:
-            return None
-        fields = json.loads(to_bytes(doc))
-        return Pause(fields["kind"], fields["message"], datetime.fromisoformat(fields["at"]))
+        return None if doc is None else Pause.from_json(to_bytes(doc))
 
     def resume(self) -> None:
         """Submit again at once, and without suspicion."""

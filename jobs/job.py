@@ -185,6 +185,14 @@ class Job(_Record):
         """Submissions known to be accepted, and so paid for: tasks, since two attempts may have got the same one."""
         return len({attempt.task_id or attempt.number for attempt in self.attempts if attempt.taken})
 
+    @property
+    def uncertain(self) -> int:
+        """Bodies that were sent whole and may have been accepted, for all that is known."""
+        return sum(
+            attempt.committed_at is not None and not (attempt.taken or attempt.refused or attempt.gone)
+            for attempt in self.attempts
+        )
+
     def find_attempt(self, number: int) -> Attempt | None:
         return next((attempt for attempt in self.attempts if attempt.number == number), None)
 

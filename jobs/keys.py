@@ -11,8 +11,8 @@ class Keys:
     def __init__(self, prefix: str = "blendq") -> None:
         self.prefix = prefix
         self.order = f"{prefix}:order"  # counter: jobs ever enqueued
-        self.ready = f"{prefix}:waiting:ready"  # zset id -> rank: due jobs, the next to go first
         self.later = f"{prefix}:waiting:later"  # zset id -> due time (ms): jobs that are not due yet
+        self.contenders = f"{prefix}:contenders"  # set: the campaigns that have ready jobs
         self.slots = f"{prefix}:slots"  # set: the jobs that hold a slot
         self.counts = f"{prefix}:counts"  # hash: the tally of all jobs
         self.campaigns = f"{prefix}:campaigns"  # zset name -> time of its first job (ms)
@@ -40,12 +40,24 @@ class Keys:
         """Hash: the tally of the campaign's jobs."""
         return f"{self.prefix}:campaign:{campaign}:counts"
 
+    def ready(self, campaign: str) -> str:
+        """Zset id -> rank: the campaign's due jobs, the next to go first."""
+        return f"{self.prefix}:campaign:{campaign}:ready"
+
+    def campaign_plan(self, campaign: str) -> str:
+        """JSON: what was asked for when it was enqueued, its budget for example; none where nothing was."""
+        return f"{self.prefix}:campaign:{campaign}:plan"
+
+    def campaign_pause(self, campaign: str) -> str:
+        """JSON: why nothing of it is submitted; none while it goes on."""
+        return f"{self.prefix}:campaign:{campaign}:pause"
+
     def campaign_jobs(self, campaign: str) -> str:
         """Zset id -> order: the campaign's jobs as they were enqueued."""
         return f"{self.prefix}:campaign:{campaign}:jobs"
 
-    def places(self, status: Status) -> tuple[str, ...]:
+    def places(self, status: Status, campaign: str) -> tuple[str, ...]:
         """The zsets in which a job of this status may stand; it stands in exactly one of them, a final one in none."""
         if status.final:
             return ()
-        return (self.ready, self.later) if status is Status.WAITING else (self.at(status),)
+        return (self.ready(campaign), self.later) if status is Status.WAITING else (self.at(status),)

@@ -26,7 +26,8 @@ from jobs.keys import Keys
 from jobs.lifecycle import Moment, advance
 from jobs.policy import Policy
 from jobs.server import lua, refusal, server_time, to_bytes, to_ms, to_text, to_time, unavailable
-from jobs.writes import Write, claims, to_doc
+from jobs.turns import Turns
+from jobs.writes import NO_BOUNDS, Bounds, Write, claims, to_doc
 
 _RECORD = ("doc", "version")
 # A lost reply is asked for again under the same name; three times cover a restart of the connection.
@@ -56,6 +57,10 @@ class NoSlot(Exception):
     """Every slot is held: the job was not released. Not an error, and it does not leave dispatch."""
 
 
+class BudgetSpent(Exception):
+    """The job's campaign has had all the submissions that it may have. Likewise."""
+
+
 class JobStore:
     """All jobs of one blendq.
 
@@ -76,6 +81,7 @@ class JobStore:
         self._chance = chance or random.SystemRandom()
         self.keys = keys or Keys()
         self.gate = Gate(client, self.keys, self.find_many)
+        self.turns = Turns(client, self.keys)
         self._save_script = client.register_script(lua("save"))
         self._create_script = client.register_script(lua("create"))
         self._take_due_script = client.register_script(lua("take_due"))
@@ -121,7 +127,7 @@ class JobStore:
         return [HistoryEntry.enqueued(job), *(HistoryEntry.model_validate_json(line) for line in lines)]
 
     def counts(self, campaign: str | None = None) -> dict[str, int]:
-        """The tally of one campaign, or of all jobs: a count for each status, submissions, resubmissions, 22s."""
+        """The tally of one campaign, or of all jobs: a count for each status, submissions, and so on."""
         key = self.keys.counts if campaign is None else self.keys.campaign_counts(campaign)
         with unavailable():
             found: Any = self._redis.hgetall(key)
@@ -175,12 +181,13 @@ class JobStore:
         if any(job.campaign != campaign or job.status is not Status.WAITING for job in jobs):
             raise ValueError("create takes waiting jobs of one campaign")
         keys = [
-            self.keys.ready,
+            self.keys.ready(campaign),
             self.keys.counts,
             self.keys.campaign_counts(campaign),
             self.keys.campaigns,
             self.keys.campaign_jobs(campaign),
             self.keys.epoch,
+            self.keys.contenders,
             *(self.keys.job(job.id) for job in jobs),
         ]
         args: list[Any] = [campaign, to_ms(jobs[0].created_at), epoch or ""]
@@ -191,31 +198,32 @@ class JobStore:
             raise EpochLost("Redis has lost its records in this very moment; nothing was enqueued, do it again")
         return [bool(one) for one in created]
 
-    def apply(self, job_id: str, event: Event, *, slot_limit: int | None = None) -> Applied:
+    def apply(self, job_id: str, event: Event, bounds: Bounds = NO_BOUNDS) -> Applied:
         """Let an event happen to a job: decided by the lifecycle, written only if nobody wrote in between.
 
         Args:
             job_id: the job.
             event: what happened.
-            slot_limit: how many slots there are, when the event takes one.
+            bounds: what the event may not exceed.
 
         Raises:
             JobNotFound: there is no such job.
-            NoSlot: all `slot_limit` slots are held.
+            NoSlot: all slots are held.
+            BudgetSpent: the campaign has had its submissions.
         """
-        (outcome,) = self.apply_many([(job_id, event)], slot_limit=slot_limit)
+        (outcome,) = self.apply_many([(job_id, event)], bounds)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     def apply_many(
-        self, happened: Sequence[tuple[str, Event]], *, slot_limit: int | None = None
+        self, happened: Sequence[tuple[str, Event]], bounds: Bounds = NO_BOUNDS
     ) -> list[Applied | Exception]:
         """Let events happen to jobs; those of one job in the order given. Two round trips, one flush to the disk.
 
         Args:
             happened: jobs and events.
-            slot_limit: how many slots there are, when an event takes one.
+            bounds: what no event may exceed.
 
         Returns:
             for each what it came to, or what `apply` raises. One that fails holds up none of the others.
@@ -223,7 +231,7 @@ class JobStore:
         outcomes: dict[int, Applied | Exception] = {}
         races: Counter[int] = Counter()
         while turn := _first_of_each_job(happened, outcomes):
-            for place, outcome in zip(turn, self._try([happened[one] for one in turn], slot_limit), strict=True):
+            for place, outcome in zip(turn, self._try([happened[one] for one in turn], bounds), strict=True):
                 if outcome is not None:
                     outcomes[place] = outcome
                     continue
@@ -257,7 +265,7 @@ class JobStore:
 
     # Inside ----------------------------------------------------------------------------------------------------
 
-    def _try(self, happened: Sequence[tuple[str, Event]], slot_limit: int | None) -> list[Applied | Exception | None]:
+    def _try(self, happened: Sequence[tuple[str, Event]], bounds: Bounds) -> list[Applied | Exception | None]:
         """Read, decide and write once, each job at most once. None where somebody else wrote in between."""
         try:
             now, found = self._load([job_id for job_id, _ in happened])
@@ -272,7 +280,7 @@ class JobStore:
                 if change is None:
                     outcomes[place] = Applied(job, job)
                 else:
-                    writes[place] = Write.of(self.keys, job, change, event, version, now, slot_limit)
+                    writes[place] = Write.of(self.keys, job, change, event, version, now, bounds)
             except Exception as error:  # noqa: BLE001  (whatever is wrong with one is no reason to fail the others)
                 outcomes[place] = error
         outcomes |= zip(writes, self._save(list(writes.values())), strict=True)
@@ -294,7 +302,7 @@ class JobStore:
         """Write what was decided, in one round trip. None where somebody else wrote in between."""
         if not writes:
             return []
-        keys = [self.keys.slots, self.keys.counts, self.keys.tasks, self.keys.pictures]
+        keys = [self.keys.slots, self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.contenders]
         keys += [key for write in writes for key in write.keys]
         args = [arg for write in writes for arg in write.args]
         try:
@@ -311,6 +319,8 @@ class JobStore:
                 return None
             case ["full"]:
                 return NoSlot()
+            case ["spent"]:
+                return BudgetSpent()
             case ["conflict", owner]:
                 return self._conflict(write.before, write.after, owner)
             case ["error", words]:

@@ -19,6 +19,17 @@ from jobs.server import to_ms
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """What an event may not exceed: slots held by all jobs, submissions of the job's campaign. None: no bound."""
+
+    slots: int | None = None
+    submissions: int | None = None
+
+
+NO_BOUNDS = Bounds()
+
+
+@dataclass(frozen=True)
 class Write:
     """The change, and its keys and arguments. It has a name of its own, so that it is known when it is repeated."""
 
@@ -29,7 +40,7 @@ class Write:
 
     @classmethod
     def of(
-        cls, keys: Keys, before: Job, change: Change, event: Event, version: str, now: datetime, slot_limit: int | None
+        cls, keys: Keys, before: Job, change: Change, event: Event, version: str, now: datetime, bounds: Bounds
     ) -> Self:
         """
         Args:
@@ -39,23 +50,25 @@ class Write:
             event: what happened.
             version: of the record, as it was read.
             now: the store's clock.
-            slot_limit: how many slots there are, when the event takes one.
+            bounds: what it may not exceed.
         """
         after = change.job
         own = [keys.job(after.id), keys.history(after.id), keys.campaign_counts(after.campaign)]
-        own += keys.places(before.status)
+        own += keys.places(before.status, before.campaign)
         facts: dict[str, Any] = {
             "id": after.id,
             "version": version,
             "write": uuid.uuid4().hex,
             "slot": "hold" if after.status.holds_slot else "free",
-            "slot_limit": slot_limit,
+            "slot_limit": bounds.slots,
+            "budget": bounds.submissions,
             "tally": _delta(tally(before), tally(after)),
         }
         facts |= claims(before, after)
         if (place := _place(keys, after, now)) is not None:
             own.append(place[0])
             facts["score"] = place[1]
+            facts["contender"] = after.campaign if place[0] == keys.ready(after.campaign) else None
         facts["keys"] = len(own)
         entry = HistoryEntry.of(event, before, after, change.detail, now)
         facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
@@ -72,6 +85,7 @@ def tally(job: Job) -> dict[str, int]:
     counts = {
         job.status.value: 1,
         "submissions": job.submissions,
+        "uncertain": job.uncertain,
         "resubmissions": job.resubmissions,
         "queued_answers": job.queued_answers,
     }
@@ -96,7 +110,7 @@ def _place(keys: Keys, job: Job, now: datetime) -> tuple[str, int] | None:
         return None
     if job.status is not Status.WAITING:
         return keys.at(job.status), to_ms(job.due_at)
-    return (keys.ready, rank(job)) if job.due_at <= now else (keys.later, to_ms(job.due_at))
+    return (keys.ready(job.campaign), rank(job)) if job.due_at <= now else (keys.later, to_ms(job.due_at))
 
 
 def _delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

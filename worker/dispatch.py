@@ -7,7 +7,9 @@ import shutil
 
 from jobs.errors import EpochLost
 from jobs.events import Release
-from jobs.store import NoSlot
+from jobs.plan import Contender, next_in_turn
+from jobs.store import BudgetSpent, NoSlot
+from jobs.writes import Bounds
 from worker.context import Context
 
 PAGE = 100
@@ -18,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def dispatch(context: Context) -> int:
-    """Release waiting jobs while a slot is free: strictly by priority, the oldest first.
+    """Release waiting jobs while a slot is free: strictly by priority, fair between campaigns, the oldest first.
 
     Returns:
         how many were released. Any number of dispatchers may run at once: each release is guarded by the store.
@@ -65,13 +67,25 @@ def _room(context: Context) -> int:
 
 def _release(context: Context, count: int) -> int:
     store = context.store
+    contenders = [one for one in store.turns.contenders(min(PAGE, count)) if not _pauses(context, one)]
     released = 0
-    for job_id in store.gate.ready(min(PAGE, count)):
+    for job_id, campaign in next_in_turn(contenders, min(PAGE, count)):
+        bounds = Bounds(context.settings.slots, campaign.plan.max_submissions)
         try:
-            applied = store.apply(job_id, Release(), slot_limit=context.settings.slots)
+            applied = store.apply(job_id, Release(), bounds)
         except NoSlot:
             break
+        except BudgetSpent:
+            continue  # by another dispatcher; other campaigns may go on
         if applied.changed:
             context.wakeups.submit(job_id)
             released += 1
     return released
+
+
+def _pauses(context: Context, campaign: Contender) -> bool:
+    """Whether a bound of the campaign's own plan stops it; told once."""
+    why = campaign.plan.reason_to_pause(campaign.counts)
+    if why is not None and context.store.turns.pause(campaign.name, *why):
+        _log.warning("campaign=%s pauses: %s: %s", campaign.name, *why)
+    return why is not None

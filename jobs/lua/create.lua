@@ -1,8 +1,8 @@
 -- Create the jobs that do not exist yet; all of one campaign, all waiting.
 --
--- KEYS[1]  zset: jobs ready to go      KEYS[4]  zset: campaigns
+-- KEYS[1]  zset: its jobs ready to go  KEYS[4]  zset: campaigns         KEYS[6]  the epoch
 -- KEYS[2]  hash: tally of all jobs     KEYS[5]  zset: the campaign's jobs
--- KEYS[3]  hash: tally of the campaign KEYS[6]  the epoch     KEYS[7..]  the jobs' hashes
+-- KEYS[3]  hash: tally of the campaign KEYS[7]  set: campaigns that have ready jobs     KEYS[8..]  the jobs' hashes
 -- ARGV[1]  the campaign's name
 -- ARGV[2]  now, in ms
 -- ARGV[3]  the epoch that this Redis must have; empty for any
@@ -17,8 +17,8 @@ end
 
 local created = {}
 local count = 0
-for index = 7, #KEYS do
-  local at = 4 + (index - 7) * 4
+for index = 8, #KEYS do
+  local at = 4 + (index - 8) * 4
   local id, rank, order, doc = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if redis.call('EXISTS', KEYS[index]) == 1 then
     created[#created + 1] = 0
@@ -33,6 +33,7 @@ end
 if count > 0 then
   redis.call('HINCRBY', KEYS[2], 'waiting', count)
   redis.call('HINCRBY', KEYS[3], 'waiting', count)
+  redis.call('SADD', KEYS[7], ARGV[1])
   redis.call('ZADD', KEYS[4], 'NX', ARGV[2], ARGV[1])
 end
 return created

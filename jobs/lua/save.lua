@@ -2,16 +2,18 @@
 --
 -- KEYS[1]  set: jobs holding a slot   KEYS[2]  hash: tally of all jobs
 -- KEYS[3]  hash: task id -> job id    KEYS[4]  hash: picture -> job id
--- KEYS[5..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign, and
+-- KEYS[5]  set: campaigns that have ready jobs
+-- KEYS[6..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign, and
 --            the zsets where it may have stood; then, if change.score is given, the zset where it stands now
 -- ARGV[1..]  for each job, one after the other:
 --            the new record, as JSON
 --            the history's new line, as JSON
 --            the change, as JSON: id, keys (how many of KEYS are its own), version (as read), write (a name for this
---            write, the same when it is repeated), slot ("hold" or "free"), slot_limit (only with a new hold), score,
---            task_id and picture (to be claimed), tally {name: delta}
+--            write, the same when it is repeated), slot ("hold" or "free"), slot_limit (only with a new hold), budget (only
+--            with a release: how many submissions its campaign may have), score, contender (its campaign, when it is
+--            now ready), task_id and picture (to be claimed), tally {name: delta}
 --
--- Returns for each job {"saved"}, {"stale"}, {"full"}, {"conflict", the job that has the task or picture}, or
+-- Returns for each job {"saved"}, {"stale"}, {"full"}, {"spent"}, {"conflict", the job that has the task or picture}, or
 -- {"error", the server's words}: a job that cannot be written holds up none of the others.
 -- All effects stand behind the guards, so a repeated call is harmless: the second finds its own name and says "saved".
 
@@ -29,6 +31,16 @@ local function save(change, doc, line, first)
   if change.slot == 'hold' and change.slot_limit and redis.call('SISMEMBER', KEYS[1], id) == 0
       and redis.call('SCARD', KEYS[1]) >= change.slot_limit then
     return {'full'}
+  end
+
+  if change.budget then
+    local spent = 0
+    for _, count in ipairs(redis.call('HMGET', KEYS[first + 2], 'submissions', 'uncertain', 'released', 'submitting')) do
+      spent = spent + (tonumber(count) or 0)
+    end
+    if spent >= change.budget then
+      return {'spent'}
+    end
   end
 
   local claims = {{KEYS[3], change.task_id}, {KEYS[4], change.picture}}
@@ -59,6 +71,9 @@ local function save(change, doc, line, first)
   if change.score then
     redis.call('ZADD', KEYS[last + 1], change.score, id)
   end
+  if change.contender then
+    redis.call('SADD', KEYS[5], change.contender)
+  end
 
   for name, delta in pairs(change.tally) do
     redis.call('HINCRBY', KEYS[2], name, delta)
@@ -68,7 +83,7 @@ local function save(change, doc, line, first)
 end
 
 local answers = {}
-local first = 5
+local first = 6
 for at = 1, #ARGV, 3 do
   local change = cjson.decode(ARGV[at + 2])
   local done, answer = pcall(save, change, ARGV[at], ARGV[at + 1], first)

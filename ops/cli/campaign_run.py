@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import BlendqError, StoreUnavailable, UpstreamRefused, UsageError
-from jobs.gate import OWN_REASONS, Pause
 from jobs.images import ImageStore
 from jobs.job import Status
+from jobs.pause import OWN_REASONS, Pause
 from jobs.settings import Settings
 from ops.cli.output import note
 from ops.cli.progress import Display, Progress, finished, in_flight, open_display, total

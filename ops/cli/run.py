@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.events import AnswerKind
-from jobs.gate import OWN_REASONS
 from jobs.job import FINAL, Status
+from jobs.pause import OWN_REASONS
 from jobs.settings import OnQueued, Settings
 from ops.cli.leaving import signals_interrupt
 from ops.cli.options import place_words, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, duration, error, json_option, note, print_json, print_pairs
 
 if TYPE_CHECKING:
-    from jobs.gate import Pause
+    from jobs.pause import Pause
     from ops.cli.campaign_run import Outcome, Plan
 
 ADVICE = {

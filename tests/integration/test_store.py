@@ -22,10 +22,11 @@ from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.events import AnswerKind, Event
 from jobs.job import Job, Status, TaskStatus
 from jobs.keys import Keys
+from jobs.plan import Plan, next_in_turn
 from jobs.policy import Policy
 from jobs.server import connect, to_ms
-from jobs.store import Applied, JobStore, NoSlot
-from jobs.writes import tally
+from jobs.store import Applied, BudgetSpent, JobStore, NoSlot
+from jobs.writes import Bounds, tally
 from tests.unit.lifecycle_world import PICTURE, events_for, new_job
 
 
@@ -64,6 +65,10 @@ def happen(store: JobStore, job_id: str, *happened: Event) -> Job:
 UPLOADED = (events.Release(), events.Claim("w1"), events.Commit(1))
 
 
+def ready(store: JobStore, count: int) -> list[str]:
+    return [job_id for job_id, _ in next_in_turn(store.turns.contenders(count), count)]
+
+
 def accepted(task_id: str) -> Event:
     return events.Answer(1, AnswerKind.ACCEPTED, task_id, None, 1)
 
@@ -75,10 +80,10 @@ def assert_consistent(store: JobStore, client: redis.Redis, job_ids: list[str]) 
     for job in jobs:
         counts.update(tally(job))
         for status in Status:
-            for place in store.keys.places(status):
+            for place in store.keys.places(status, job.campaign):
                 standing = client.zscore(place, job.id) is not None
-                assert standing <= (place in store.keys.places(job.status)), f"{job.id} {job.status} in {place}"
-        places = [client.zscore(place, job.id) for place in store.keys.places(job.status)]
+                assert standing <= (place in store.keys.places(job.status, job.campaign)), f"{job.id} in {place}"
+        places = [client.zscore(place, job.id) for place in store.keys.places(job.status, job.campaign)]
         assert sum(score is not None for score in places) == (not job.status.final), f"{job.id} {job.status}"
         assert bool(client.sismember(store.keys.slots, job.id)) == job.status.holds_slot, job.status
     assert store.counts() == dict(counts)
@@ -169,13 +174,13 @@ def test_a_lost_reply_of_create_creates_nothing_twice(store: JobStore) -> None:
 def test_slots_are_never_exceeded(store: JobStore) -> None:
     for number in range(3):
         add(store, f"job_{number}")
-    store.apply("job_0", events.Release(), slot_limit=2)
-    store.apply("job_1", events.Release(), slot_limit=2)
+    store.apply("job_0", events.Release(), Bounds(slots=2))
+    store.apply("job_1", events.Release(), Bounds(slots=2))
     with pytest.raises(NoSlot):
-        store.apply("job_2", events.Release(), slot_limit=2)
+        store.apply("job_2", events.Release(), Bounds(slots=2))
     assert (store.get("job_2").status, store.gate.slots_held()) == (Status.WAITING, 2)
     store.apply("job_0", events.Cancel())
-    assert store.apply("job_2", events.Release(), slot_limit=2).changed
+    assert store.apply("job_2", events.Release(), Bounds(slots=2)).changed
 
 
 def test_two_jobs_with_one_task_are_both_parked(store: JobStore) -> None:
@@ -318,17 +323,74 @@ def test_ready_jobs_go_by_priority_then_age(store: JobStore) -> None:
     for job_id, priority in (("old", 0), ("young", 0), ("express", 9)):
         job = new_job()
         add(store, job_id, request=job.request.model_copy(update={"priority": priority}))
-    assert store.gate.ready(10) == ["express", "old", "young"]
-    assert store.gate.ready(0) == []
+    assert ready(store, 10) == ["express", "old", "young"]
+    assert ready(store, 0) == []
+
+
+def test_a_paused_campaign_waits_and_the_others_go_on(store: JobStore) -> None:
+    add(store, "job_1", campaign="a")
+    add(store, "job_2", campaign="b")
+    assert (store.turns.pause("a", "person", "later"), store.turns.pause("a", "budget", "spent")) == (True, False)
+    paused = store.turns.paused("a")
+    assert paused is not None
+    assert (paused.kind, paused.message, ready(store, 5)) == ("person", "later", ["job_2"])
+    assert (store.turns.resume("a"), store.turns.resume("a"), store.turns.paused("a")) == (True, False, None)
+    assert ready(store, 5) == ["job_1", "job_2"]
+
+
+def test_a_campaign_without_ready_jobs_is_no_contender_until_it_has_one_again(client: redis.Redis, keys: Keys) -> None:
+    store = JobStore(client, Policy(backoff_base_seconds=0.001, backoff_cap_seconds=0.002), keys)
+    add(store)
+    store.apply("job_1", events.Release())
+    assert (ready(store, 1), client.smembers(keys.contenders)) == ([], set())
+    happen(store, "job_1", events.Claim("w"), events.Answer(1, AnswerKind.NOT_SENT))
+    client.zadd(keys.later, {"job_1": 0})  # as if its backoff had passed
+    assert (store.gate.ripen(), ready(store, 1)) == (1, ["job_1"])
+
+
+def test_a_budget_is_never_exceeded_however_many_dispatch_at_once(store: JobStore) -> None:
+    for number in range(6):
+        add(store, f"job_{number}", campaign="a")
+    store.turns.keep_plan("a", Plan(max_submissions=3))
+    assert store.turns.plan("a") == Plan(max_submissions=3)
+    assert len(ready(store, 6)) == 3
+    refused: list[str] = []
+    start = threading.Barrier(6)
+
+    def release(job_id: str) -> None:
+        start.wait()
+        try:
+            store.apply(job_id, events.Release(), Bounds(submissions=3))
+        except BudgetSpent:
+            refused.append(job_id)
+
+    threads = [threading.Thread(target=release, args=(f"job_{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(refused), store.counts("a")) == (3, {"waiting": 3, "released": 3})
+    assert ready(store, 6) == []
+
+
+def test_what_may_have_been_paid_for_counts_against_the_budget(store: JobStore) -> None:
+    for number in range(2):
+        add(store, f"job_{number}", campaign="a")
+    happen(store, "job_0", *UPLOADED, events.NoAnswer(1, "reset"))
+    assert store.counts("a")["uncertain"] == 1
+    with pytest.raises(BudgetSpent):
+        store.apply("job_1", events.Release(), Bounds(submissions=1))
+    happen(store, "job_0", events.Answer(1, AnswerKind.NO_ROOM, code=23))
+    assert store.apply("job_1", events.Release(), Bounds(submissions=1)).changed
 
 
 def test_a_backed_off_job_becomes_ready_when_it_is_due(client: redis.Redis, keys: Keys) -> None:
     store = JobStore(client, Policy(backoff_base_seconds=0.001, backoff_cap_seconds=0.002), keys)
     add(store)
     happen(store, "job_1", *UPLOADED, events.Answer(1, AnswerKind.NO_ROOM, code=23, retry_after_seconds=60))
-    assert (store.gate.ready(1), store.gate.ripen()) == ([], 0)
+    assert (ready(store, 1), store.gate.ripen()) == ([], 0)
     client.zadd(keys.later, {"job_1": 0})  # as if the minute had passed
-    assert (store.gate.ripen(), store.gate.ready(1)) == (1, ["job_1"])
+    assert (store.gate.ripen(), ready(store, 1)) == (1, ["job_1"])
 
 
 def test_due_jobs_are_taken_by_one_sweeper_only(store: JobStore, client: redis.Redis) -> None:

@@ -26,6 +26,7 @@ from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.server import connect, to_text
 from jobs.store import Applied, JobStore, NoSlot
+from jobs.writes import Bounds
 from tests.integration.test_store import add, assert_consistent, happen
 from tests.unit.lifecycle_world import PICTURE, new_job
 
@@ -387,9 +388,9 @@ class StoreMachine(RuleBasedStateMachine):
         full = sum(one.status.holds_slot for one in self.models.values()) >= SLOTS
         if model.status is W and full:
             with pytest.raises(NoSlot):
-                self.store.apply(name, events.Release(), slot_limit=SLOTS)
+                self.store.apply(name, events.Release(), Bounds(slots=SLOTS))
             return
-        applied = self.store.apply(name, events.Release(), slot_limit=SLOTS)
+        applied = self.store.apply(name, events.Release(), Bounds(slots=SLOTS))
         self.changes[name] += applied.changed
         model.happens(events.Release(), self.tasks)
 

@@ -1,0 +1,126 @@
+"""Plan: what was asked for a campaign as a whole, and whose jobs go next among several campaigns. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs.job import HOLDS_SLOT
+
+# A job's rank: its priority times this, and its age. Both fit exactly into the 53 bits of a zset's score.
+RANKS_A_PRIORITY = 10**13
+# Fewer say nothing about the others: the first job may fail by chance.
+MIN_FINISHED = 10
+
+Counts = Mapping[str, int]
+
+
+class Plan(BaseModel):
+    """What was asked for a campaign as a whole.
+
+    When a bound is reached the campaign pauses, and a person decides.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    weight: Annotated[float, Field(gt=0, le=1000, description="its share of the slots, beside other campaigns'")] = 1.0
+    max_submissions: Annotated[int | None, Field(ge=1, description="so many may be paid for")] = None
+    stop_after_failures: Annotated[
+        float | None, Field(gt=0, le=1, description="pause when this share of the finished jobs failed")
+    ] = None
+    forgiven_failures: Annotated[int, Field(ge=0, description="those before the last resumption")] = 0
+    forgiven_finished: Annotated[int, Field(ge=0, description="the same, with the successes")] = 0
+
+    def left(self, counts: Counts) -> int | None:
+        """How many jobs may be released within the budget; None without one."""
+        if self.max_submissions is None:
+            return None
+        return max(0, self.max_submissions - _spent(counts) - counts.get("released", 0) - counts.get("submitting", 0))
+
+    def reason_to_pause(self, counts: Counts) -> tuple[str, str] | None:
+        """What stops the campaign, as a kind and a message for people.
+
+        Args:
+            counts: the tally of its jobs.
+        """
+        if self.max_submissions is not None and (spent := _spent(counts)) >= self.max_submissions:
+            return "budget", f"{spent} submissions are or may be paid for, of {self.max_submissions} allowed"
+        failed = max(0, _failed(counts) - self.forgiven_failures)
+        finished = max(0, _finished(counts) - self.forgiven_finished)
+        share = self.stop_after_failures
+        if share is not None and finished >= MIN_FINISHED and failed >= share * finished:
+            return "failures", f"{failed} of {finished} finished jobs failed, which is {share:.0%} or more"
+        return None
+
+    def forgiving(self, counts: Counts) -> Plan:
+        """The plan after a person looked at the failures and said: go on."""
+        return self.model_copy(update={"forgiven_failures": _failed(counts), "forgiven_finished": _finished(counts)})
+
+
+def _spent(counts: Counts) -> int:
+    """Submissions that are, or may be, paid for."""
+    return counts.get("submissions", 0) + counts.get("uncertain", 0)
+
+
+def _failed(counts: Counts) -> int:
+    return counts.get("failed", 0) + counts.get("parked", 0)
+
+
+def _finished(counts: Counts) -> int:
+    return _failed(counts) + counts.get("succeeded", 0)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A campaign that has ready jobs.
+
+    `ready` holds the ids of the next ones with their ranks, in order.
+    """
+
+    name: str
+    plan: Plan
+    counts: Counts
+    ready: Sequence[tuple[str, int]] = field(repr=False)
+
+    @property
+    def held(self) -> int:
+        """Slots that its jobs hold."""
+        return sum(self.counts.get(status, 0) for status in HOLDS_SLOT)
+
+
+def next_in_turn(contenders: Sequence[Contender], count: int) -> list[tuple[str, Contender]]:
+    """The jobs that go next: strictly by priority; within one, the campaign that holds the fewest slots for its
+    weight; then the oldest first.
+
+    Args:
+        contenders: the campaigns.
+        count: how many jobs at most.
+
+    Returns:
+        Ids with their campaigns, in order.
+    """
+    heap = [entry for number, one in enumerate(contenders) if (entry := _entry(one, number, 0))]
+    heapq.heapify(heap)
+    chosen: list[tuple[str, Contender]] = []
+    while heap and len(chosen) < count:
+        *_, number, taken = heap[0]
+        one = contenders[number]
+        chosen.append((one.ready[taken][0], one))
+        if entry := _entry(one, number, taken + 1):
+            heapq.heapreplace(heap, entry)
+        else:
+            heapq.heappop(heap)
+    return chosen
+
+
+def _entry(one: Contender, number: int, taken: int) -> tuple[int, float, int, int, int] | None:
+    """How soon it is its turn when it has taken so many jobs in this round; None when it may take no more."""
+    left = one.plan.left(one.counts)
+    if taken >= len(one.ready) or (left is not None and taken >= left):
+        return None
+    priority, age = divmod(one.ready[taken][1], RANKS_A_PRIORITY)
+    return priority, (one.held + taken) / one.plan.weight, age, number, taken

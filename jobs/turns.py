@@ -1,0 +1,93 @@
+"""Turns: the plans and pauses of campaigns, and which of them have jobs that are ready to go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+
+from jobs.keys import Keys
+from jobs.pause import Pause
+from jobs.plan import Contender, Plan
+from jobs.server import lua, server_time, to_bytes, to_text, unavailable
+
+
+class Turns:
+    """
+    Args:
+        client: from `server.connect`.
+        keys: the same as the store's.
+
+    Every method raises StoreUnavailable when Redis does not answer in time.
+    """
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._redis = client
+        self._keys = keys
+        self._retire_script = client.register_script(lua("retire"))
+
+    def contenders(self, most: int) -> list[Contender]:
+        """The campaigns that have ready jobs and are not paused, with at most `most` jobs each."""
+        if most <= 0:
+            return []
+        with unavailable():
+            members: Any = self._redis.smembers(self._keys.contenders)
+            names = sorted(to_text(member) for member in members)
+            pipeline = self._redis.pipeline(transaction=False)
+            for name in names:
+                pipeline.zrange(self._keys.ready(name), 0, most - 1, withscores=True)
+                pipeline.hgetall(self._keys.campaign_counts(name))
+                pipeline.mget(self._keys.campaign_plan(name), self._keys.campaign_pause(name))
+            answers: list[Any] = pipeline.execute()
+        found = []
+        for name, ready, counts, (plan, pause) in zip(names, *(answers[at::3] for at in range(3)), strict=True):
+            if not ready:
+                self._retire(name)
+            elif pause is None:
+                jobs = [(to_text(job_id), int(rank)) for job_id, rank in ready]
+                tally = {to_text(what): int(count) for what, count in counts.items()}
+                found.append(Contender(name, _plan(plan), tally, jobs))
+        return found
+
+    def plan(self, campaign: str) -> Plan:
+        """What was asked for the campaign; the defaults where nothing was."""
+        with unavailable():
+            return _plan(self._redis.get(self._keys.campaign_plan(campaign)))
+
+    def keep_plan(self, campaign: str, plan: Plan) -> None:
+        """From now on this is asked for the campaign."""
+        with unavailable():
+            self._redis.set(self._keys.campaign_plan(campaign), plan.model_dump_json(exclude_defaults=True))
+
+    def pause(self, campaign: str, kind: str, message: str) -> bool:
+        """Submit nothing more of the campaign until `resume`; what is under way goes on.
+
+        Args:
+            campaign: its name.
+            kind: "person", "budget" or "failures".
+            message: why, for people.
+
+        Returns:
+            whether this is news; False when it was paused already.
+        """
+        doc = Pause(kind, message, server_time(self._redis)).to_json()
+        with unavailable():
+            return bool(self._redis.set(self._keys.campaign_pause(campaign), doc, nx=True))
+
+    def paused(self, campaign: str) -> Pause | None:
+        with unavailable():
+            doc = self._redis.get(self._keys.campaign_pause(campaign))
+        return None if doc is None else Pause.from_json(to_bytes(doc))
+
+    def resume(self, campaign: str) -> bool:
+        """Submit the campaign's jobs again; returns whether it was paused."""
+        with unavailable():
+            return bool(self._redis.delete(self._keys.campaign_pause(campaign)))
+
+    def _retire(self, campaign: str) -> None:
+        with unavailable():
+            self._retire_script(keys=[self._keys.contenders, self._keys.ready(campaign)], args=[campaign])
+
+
+def _plan(doc: Any) -> Plan:
+    return Plan() if doc is None else Plan.model_validate_json(doc)

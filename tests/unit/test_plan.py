@@ -1,0 +1,94 @@
+"""Whose jobs go next, and when a campaign pauses by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from jobs.plan import RANKS_A_PRIORITY, Contender, Plan, next_in_turn
+
+
+def contender(name: str, ready: int = 100, held: int = 0, urgency: int = 9, first: int = 0, **plan: float) -> Contender:
+    """`urgency`: 9 minus the priority, as in a rank; `first`: the age of its first job."""
+    ids = [(f"{name}{number}", urgency * RANKS_A_PRIORITY + first + number) for number in range(ready)]
+    return Contender(name, Plan.model_validate(plan), {"running": held}, ids)
+
+
+def shares(*contenders: Contender, count: int) -> Mapping[str, int]:
+    return Counter(one.name for _, one in next_in_turn(contenders, count))
+
+
+def test_a_big_campaign_does_not_starve_a_small_one() -> None:
+    assert shares(contender("a", ready=1000), contender("b", ready=10, first=5000), count=20) == {"a": 10, "b": 10}
+
+
+def test_slots_that_are_held_already_count() -> None:
+    assert shares(contender("a", held=6), contender("b"), count=8) == {"a": 1, "b": 7}
+
+
+def test_weights_share_the_slots() -> None:
+    assert shares(contender("a", weight=3), contender("b"), count=12) == {"a": 9, "b": 3}
+
+
+def test_priority_goes_before_fairness() -> None:
+    mixed = contender("b", ready=5, urgency=8, first=99)
+    assert shares(contender("a"), mixed, count=8) == {"b": 5, "a": 3}
+
+
+def test_within_a_campaign_the_order_of_ranks_is_kept_and_ties_go_to_the_oldest() -> None:
+    old, young = contender("a", ready=3, first=10), contender("b", ready=3, first=20)
+    assert [job for job, _ in next_in_turn([young, old], 6)] == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 5), st.integers(0, 9)), max_size=5), st.integers(0, 30))
+def test_no_room_is_left_unused_and_nobody_goes_twice(shape: list[tuple[int, int, int]], count: int) -> None:
+    """No slot idles."""
+    all_of_them = [contender(f"c{n}-", ready, held, urgency) for n, (ready, held, urgency) in enumerate(shape)]
+    chosen = [job for job, _ in next_in_turn(all_of_them, count)]
+    assert len(chosen) == len(set(chosen)) == min(count, sum(len(one.ready) for one in all_of_them))
+
+
+def test_a_budget_bounds_what_goes() -> None:
+    spent = {"submissions": 4, "uncertain": 1, "released": 1, "submitting": 1, "running": 3}
+    bounded = replace(contender("a", max_submissions=9), counts=spent)
+    assert shares(bounded, contender("b", held=99), count=9) == {"a": 2, "b": 7}
+
+
+@pytest.mark.parametrize(
+    ("plan", "counts", "kind"),
+    [
+        ({}, {"failed": 1000, "submissions": 10**6}, None),
+        ({"max_submissions": 5}, {"submissions": 4}, None),
+        ({"max_submissions": 5}, {"submissions": 4, "released": 1}, None),
+        ({"max_submissions": 5}, {"submissions": 4, "uncertain": 1}, "budget"),
+        ({"stop_after_failures": 0.2}, {"failed": 9}, None),
+        ({"stop_after_failures": 0.2}, {"failed": 1, "parked": 1, "succeeded": 8}, "failures"),
+        ({"stop_after_failures": 0.2}, {"failed": 1, "succeeded": 9}, None),
+        ({"stop_after_failures": 1}, {"failed": 10}, "failures"),
+    ],
+)
+def test_a_campaign_pauses_by_itself(plan: Mapping[str, float], counts: Mapping[str, int], kind: str | None) -> None:
+    why = Plan.model_validate(plan).reason_to_pause(counts)
+    assert (why and why[0]) == kind
+
+
+def test_failures_that_a_person_has_seen_are_forgiven() -> None:
+    plan, counts = Plan(stop_after_failures=0.5), {"failed": 10, "succeeded": 2}
+    assert plan.reason_to_pause(counts) is not None
+    forgiving = plan.forgiving(counts)
+    assert forgiving.reason_to_pause(counts) is None
+    assert forgiving.reason_to_pause({"failed": 14, "succeeded": 7}) is None
+    assert forgiving.reason_to_pause({"failed": 16, "succeeded": 6}) is not None
+    assert forgiving.reason_to_pause({"failed": 0, "succeeded": 12}) is None, "they were retried"
+
+
+@pytest.mark.parametrize("plan", [{"weight": 0}, {"max_submissions": 0}, {"stop_after_failures": 20}])
+def test_a_plan_is_checked(plan: Mapping[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        Plan.model_validate(plan)
