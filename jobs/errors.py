@@ -8,6 +8,7 @@ BlendqError
 │   ├── ManifestError          a manifest with bad rows; carries every one of them
 │   └── IdempotencyConflict    the same key was used for another request
 ├── JobNotFound
+├── CampaignNotFound
 ├── PictureMissing             a stored picture is gone from the image store
 ├── StoreUnavailable           Redis did not answer (retryable)
 ├── EpochLost                  Redis came back without its records
@@ -81,6 +82,10 @@ class IdempotencyConflict(InvalidRequest):
 
 class JobNotFound(BlendqError):
     code = "job_not_found"
+
+
+class CampaignNotFound(BlendqError):
+    code = "campaign_not_found"
 
 
 class PictureMissing(BlendqError):

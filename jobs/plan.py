@@ -61,6 +61,9 @@ class Plan(BaseModel):
         return self.model_copy(update={"forgiven_failures": _failed(counts), "forgiven_finished": _finished(counts)})
 
 
+DEFAULT_PLAN = Plan()
+
+
 def _spent(counts: Counts) -> int:
     """Submissions that are, or may be, paid for."""
     return counts.get("submissions", 0) + counts.get("uncertain", 0)

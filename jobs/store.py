@@ -27,7 +27,7 @@ from jobs.lifecycle import Moment, advance
 from jobs.policy import Policy
 from jobs.server import lua, refusal, server_time, to_bytes, to_ms, to_text, to_time, unavailable
 from jobs.turns import Turns
-from jobs.writes import NO_BOUNDS, Bounds, Write, claims, to_doc
+from jobs.writes import NO_BOUNDS, Bounds, Deletion, Write, claims, to_doc
 
 _RECORD = ("doc", "version")
 # A lost reply is asked for again under the same name; three times cover a restart of the connection.
@@ -84,6 +84,7 @@ class JobStore:
         self.turns = Turns(client, self.keys)
         self._save_script = client.register_script(lua("save"))
         self._create_script = client.register_script(lua("create"))
+        self._delete_script = client.register_script(lua("delete"))
         self._take_due_script = client.register_script(lua("take_due"))
 
     def close(self) -> None:
@@ -138,6 +139,12 @@ class JobStore:
         with unavailable():
             found: Any = self._redis.zrange(self.keys.campaigns, 0, -1, withscores=True)
         return [(to_text(name), datetime.fromtimestamp(ms / 1000, UTC)) for name, ms in found]
+
+    def campaign_began(self, campaign: str) -> datetime | None:
+        """When its first job was enqueued; None when there is no such campaign."""
+        with unavailable():
+            ms: Any = self._redis.zscore(self.keys.campaigns, campaign)
+        return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
 
     def campaign_jobs(self, campaign: str, page: int = 500) -> Iterator[Job]:
         """The campaign's jobs in the order they were enqueued, read page by page."""
@@ -241,6 +248,16 @@ class JobStore:
                         f"job {happened[place][0]}: {MAX_RACES} writers in a row were faster; try again"
                     )
         return [outcomes[place] for place in range(len(happened))]
+
+    def delete(self, job_ids: Sequence[str]) -> int:
+        """Forget finished jobs, with their histories and what they have claimed. Returns how many were forgotten."""
+        _, found = self._load(job_ids)
+        known = [_read(job_id, one) for job_id, one in zip(job_ids, found, strict=True) if _exists(one)]
+        deletions = [Deletion.of(self.keys, job, version) for job, version in known if job.status.final]
+        shared = [self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.campaigns]
+        keys = [*shared, *(key for one in deletions for key in one.keys)]
+        args = [one.args for one in deletions]
+        return int(self._repeatable(lambda: self._delete_script(keys=keys, args=args))) if deletions else 0
 
     def take_due(self, status: Status, count: int, hold_seconds: float) -> list[str]:
         """Take jobs of one status that are due to be looked at; nobody else gets them for `hold_seconds`."""
@@ -356,6 +373,10 @@ def _first_of_each_job(happened: Sequence[tuple[str, Event]], done: Collection[i
         if place not in done:
             first.setdefault(job_id, place)
     return list(first.values())
+
+
+def _exists(record: Any) -> bool:
+    return isinstance(record, Exception) or record[0] is not None
 
 
 def _read(job_id: str, record: Any) -> tuple[Job, str]:

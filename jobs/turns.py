@@ -8,7 +8,7 @@ import redis
 
 from jobs.keys import Keys
 from jobs.pause import Pause
-from jobs.plan import Contender, Plan
+from jobs.plan import DEFAULT_PLAN, Contender, Plan
 from jobs.server import lua, server_time, to_bytes, to_text, unavailable
 
 
@@ -90,4 +90,4 @@ class Turns:
 
 
 def _plan(doc: Any) -> Plan:
-    return Plan() if doc is None else Plan.model_validate_json(doc)
+    return DEFAULT_PLAN if doc is None else Plan.model_validate_json(doc)

@@ -1,4 +1,4 @@
-"""Write: one change of a record, as `lua/save.lua` takes it."""
+"""Write and Deletion: one change of a record, as `lua/save.lua` and `lua/delete.lua` take them."""
 
 from __future__ import annotations
 
@@ -73,6 +73,40 @@ class Write:
         entry = HistoryEntry.of(event, before, after, change.detail, now)
         facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
         return cls(before, after, own, (to_doc(after), entry.to_line(), facts_json))
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """A finished job that is to be forgotten."""
+
+    keys: Sequence[str]
+    args: str
+
+    @classmethod
+    def of(cls, keys: Keys, job: Job, version: str) -> Self:
+        """
+        Args:
+            keys: the store's.
+            job: the record as it was read.
+            version: of the record, as it was read.
+        """
+        own = [
+            keys.job(job.id),
+            keys.history(job.id),
+            keys.campaign_counts(job.campaign),
+            keys.campaign_jobs(job.campaign),
+            keys.campaign_plan(job.campaign),
+            keys.campaign_pause(job.campaign),
+        ]
+        facts = {
+            "id": job.id,
+            "campaign": job.campaign,
+            "version": version,
+            "tasks": [attempt.task_id for attempt in job.attempts if attempt.task_id],
+            "pictures": [job.picture.digest] if job.picture else [],
+            "tally": tally(job),
+        }
+        return cls(own, json.dumps(facts))
 
 
 def to_doc(job: Job) -> str:

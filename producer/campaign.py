@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from jobs.errors import BlendqError, UsageError
+from jobs.errors import CampaignNotFound, UsageError
 from jobs.job import Status
+from jobs.pause import Pause
+from jobs.plan import DEFAULT_PLAN, Plan
 from jobs.store import JobStore
 
 MAX_NAME_CHARACTERS = 64
@@ -27,7 +29,7 @@ class CampaignSummary:
 
     `counts` holds the statuses in which there are jobs, in the order of a job's life. `submissions` are those
     known to be accepted, and so paid for; `resubmissions` the bodies sent after a job's first; `queued_answers` the
-    answers 22.
+    answers 22; `uncertain` the bodies that may have been accepted, for all that is known.
     """
 
     name: str
@@ -36,6 +38,9 @@ class CampaignSummary:
     submissions: int = 0
     resubmissions: int = 0
     queued_answers: int = 0
+    uncertain: int = 0
+    plan: Plan = DEFAULT_PLAN
+    pause: Pause | None = None
 
     @property
     def total(self) -> int:
@@ -79,12 +84,11 @@ def summary(store: JobStore, name: str) -> CampaignSummary:
     """One campaign.
 
     Raises:
-        BlendqError: there is no such campaign.
+        CampaignNotFound: no job was ever enqueued under this name.
     """
-    for known, created_at in store.campaigns():
-        if known == name:
-            return _summary(store, name, created_at)
-    raise BlendqError(f"there is no campaign {name!r}; `blendq campaign list` shows what there is")
+    if (created_at := store.campaign_began(name)) is None:
+        raise CampaignNotFound(f"there is no campaign {name!r}; `blendq campaign list` shows what there is")
+    return _summary(store, name, created_at)
 
 
 def _summary(store: JobStore, name: str, created_at: datetime) -> CampaignSummary:
@@ -96,4 +100,7 @@ def _summary(store: JobStore, name: str, created_at: datetime) -> CampaignSummar
         submissions=found.get("submissions", 0),
         resubmissions=found.get("resubmissions", 0),
         queued_answers=found.get("queued_answers", 0),
+        uncertain=found.get("uncertain", 0),
+        plan=store.turns.plan(name),
+        pause=store.turns.paused(name),
     )

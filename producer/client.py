@@ -31,6 +31,7 @@ from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import Applied, JobStore
 from producer.campaign import check_name
+from producer.control import CampaignControl
 from producer.identity import job_id
 from producer.manifest import Row, prepare
 
@@ -263,10 +264,18 @@ class Producer:
         """
         applied = self.store.apply(_id(job), Retry())
         if applied.changed and applied.after.status is Status.COLLECTING:
-            self._wakeups.collect(applied.after.id)
+            self._wake_collect(applied.after.id)
         elif applied.changed:
             self._wake_dispatch()
         return applied
+
+    def campaign(self, name: str) -> CampaignControl:
+        """What may be ordered for a campaign as a whole: pause, resume, cancel, retry, a budget, and so on.
+
+        Raises:
+            UsageError: no such campaign name.
+        """
+        return CampaignControl(self.store, check_name(name), self._wake_dispatch, self._wake_collect)
 
     @cached_property
     def _wakeups(self) -> Wakeups:
@@ -279,6 +288,9 @@ class Producer:
         with suppress(StoreUnavailable):
             if self.store.gate.ask_dispatch():
                 self._wakeups.dispatch()
+
+    def _wake_collect(self, job_id: str) -> None:
+        self._wakeups.collect(job_id)
 
 
 def _rows(requests: Iterable[BlendRequest]) -> Iterator[Row]:

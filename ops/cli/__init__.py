@@ -23,7 +23,7 @@ COMMANDS = {
     "up": ("ops.cli.processes:up", "Run the same stack without a manifest, until Ctrl-C."),
     "submit": ("ops.cli.jobs:submit", "Enqueue one blend of 2 to 5 pictures."),
     "job": ("ops.cli.jobs:job", "Look at one job: its record and its history."),
-    "campaign": ("ops.cli.jobs:campaign", "Look at campaigns, the jobs of one manifest."),
+    "campaign": ("ops.cli.campaigns:campaign", "Look at campaigns; pause, resume, cancel, retry them."),
     "resume": ("ops.cli.resume:resume", "Submit again, once what stopped it is mended."),
     "worker": ("ops.cli.processes:worker", "Run one worker (for containers)."),
     "beat": ("ops.cli.processes:beat", "Run the clock that wakes workers (for containers)."),

@@ -263,6 +263,3 @@ def _tell(part: str, as_json: bool, check: Callable[[], str]) -> int:
     else:
         error(says)
     return 0 if healthy else 1
-
-
-COMMANDS: list[click.Command] = [health]

@@ -10,6 +10,7 @@ from typing import Any
 
 from jobs.history import HistoryEntry
 from jobs.job import Attempt, Job
+from jobs.plan import DEFAULT_PLAN, Plan
 from producer.campaign import CampaignSummary
 from producer.report import next_step, rfc3339, source_name
 
@@ -108,6 +109,12 @@ def campaign_lines(summary: CampaignSummary, failures: Sequence[Job]) -> Iterato
         ("resubmissions", f"{summary.resubmissions:,}"),
         ("answers 22", f"{summary.queued_answers:,}"),
     ]
+    if summary.uncertain:
+        pairs.append(("uncertain", f"{summary.uncertain:,} more that may have been accepted"))
+    if summary.plan != DEFAULT_PLAN:
+        pairs.append(("plan", plan_words(summary.plan)))
+    if summary.pause:
+        pairs.append(("paused", f"{summary.pause.kind}: {summary.pause.message} ({_moment(summary.pause.at)})"))
     yield from _columns(pairs)
     if failures:
         yield ""
@@ -136,7 +143,26 @@ def campaign_json(summary: CampaignSummary) -> dict[str, Any]:
         "submissions": summary.submissions,
         "resubmissions": summary.resubmissions,
         "queued_answers": summary.queued_answers,
+        "uncertain": summary.uncertain,
+        "plan": plan_json(summary.plan),
+        "pause": summary.pause
+        and {
+            "kind": summary.pause.kind,
+            "message": summary.pause.message,
+            "at": rfc3339(summary.pause.at),
+        },
     }
+
+
+def plan_json(plan: Plan) -> dict[str, object]:
+    return plan.model_dump(include={"weight", "max_submissions", "stop_after_failures"})
+
+
+def plan_words(plan: Plan) -> str:
+    budget = "no budget" if plan.max_submissions is None else f"at most {plan.max_submissions:,} submissions"
+    bound = plan.stop_after_failures
+    failures = "no bound on failures" if bound is None else f"pauses when {bound:.0%} of the finished jobs failed"
+    return f"weight {plan.weight:g}, {budget}, {failures}"
 
 
 def clean(text: str) -> str:

@@ -1,8 +1,7 @@
-"""`blendq submit`, `blendq job …`, `blendq campaign …`: single jobs, and campaigns in numbers."""
+"""`blendq submit`, `blendq job …`: single jobs."""
 
 from __future__ import annotations
 
-import heapq
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +13,15 @@ from jobs.errors import UsageError
 from jobs.job import Job, Status
 from jobs.request import BlendRequest, BotType, Dimensions, Mode
 from jobs.store import Applied
-from ops.cli.job_view import campaign_json, campaign_lines, campaign_table, job_lines
+from ops.cli.job_view import job_lines
 from ops.cli.output import note, print_json
 from ops.cli.place import Place, place_options
-from producer.campaign import summaries, summary
-from producer.client import DEFAULT_CAMPAIGN, Finished, Producer
+from producer.client import DEFAULT_CAMPAIGN, Finished
 from producer.report import next_step, result, rfc3339, whole_record
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 NO_PICTURE = 3
-FAILURES_SHOWN = 5
 
 
 # submit ------------------------------------------------------------------------------------------------------------
@@ -207,62 +204,3 @@ def _tell_applied(applied: Applied, words: str, as_json: bool) -> int:
     else:
         click.echo(f"{job.id}: {words}")
     return 0
-
-
-# campaign ----------------------------------------------------------------------------------------------------------
-
-
-@click.group()
-def campaign() -> None:
-    """Look at campaigns, the jobs of one manifest."""
-
-
-@campaign.command("list")
-@place_options
-def list_campaigns(sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
-    """List all campaigns with their counts, the oldest first."""
-    place = Place(data_dir, sandbox)
-    found = []
-    if not place.empty:
-        with place.producer() as producer:
-            found = summaries(producer.store)
-    if as_json:
-        print_json([campaign_json(one) for one in found])
-        return 0
-    for line in campaign_table(found):
-        click.echo(line)
-    if not found:
-        note(f"there are no campaigns in {place.settings.data_dir} yet")
-    return 0
-
-
-@campaign.command("show")
-@click.argument("name")
-@place_options
-def show_campaign(name: str, sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
-    """Show a campaign: its counts, and the newest jobs that failed or are parked."""
-    with Place(data_dir, sandbox).known_jobs() as producer:
-        found = summary(producer.store, name)
-        failures = _newest_failures(producer, name) if _failures(found.counts) else []
-    if as_json:
-        print_json({**campaign_json(found), "newest_failures": [result(one, one.request, None) for one in failures]})
-        return 0
-    for line in campaign_lines(found, failures):
-        click.echo(line)
-    return 0
-
-
-def _failures(counts: Any) -> int:
-    return int(counts.get(Status.FAILED, 0) + counts.get(Status.PARKED, 0))
-
-
-def _newest_failures(producer: Producer, name: str) -> list[Job]:
-    failed = (
-        job
-        for job in producer.store.campaign_jobs(name)
-        if job.status in (Status.FAILED, Status.PARKED) and job.finished_at
-    )
-    return heapq.nlargest(FAILURES_SHOWN, failed, key=lambda job: (job.finished_at, job.order))
-
-
-COMMANDS: list[click.Command] = [submit, job, campaign]

@@ -1,103 +1,19 @@
-"""`blendq submit`, `job` and `campaign`, on an embedded server: what they print, and how they leave."""
+"""`blendq submit` and `job`, on an embedded server: what they print, and how they leave."""
 
 from __future__ import annotations
 
-import io
-import json
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from jobs import events
 from jobs.events import AnswerKind
-from jobs.job import Picture, Status, TaskStatus
-from jobs.settings import Settings
-from ops.cli import main
+from jobs.job import Status
 from ops.cli.job_view import clean
-from ops.cli.jobs import COMMANDS
-from ops.embedded import EmbeddedServer, hosting
-from ops.ownership import Ownership
 from producer import Producer
-
-UPLOADED = (events.Release(), events.Claim("w1"), events.Commit(1))
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.out.count("\n") == 1, "one JSON value, and nothing else"
-        return json.loads(self.out)
-
-
-@pytest.fixture(scope="module")
-def stack(server_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """As `blendq up` holds a data folder, but without anything that works on the jobs."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("stack"))
-    with Ownership(settings.data_dir) as owner, hosting(settings, owner, 5.0) as server:
-        assert isinstance(server, EmbeddedServer)
-        yield settings
-
-
-@pytest.fixture
-def blends(stack: Settings) -> Iterator[Producer]:
-    with Producer(stack) as producer:
-        yield producer
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> list[str]:
-    """Two pictures that no other test has."""
-    names = []
-    for number in range(2):
-        file = io.BytesIO()
-        Image.effect_noise((16, 16), 90).save(file, "PNG")
-        (tmp_path / f"{number}.png").write_bytes(file.getvalue())
-        names.append(str(tmp_path / f"{number}.png"))
-    return names
-
-
-@pytest.fixture
-def call(stack: Settings, capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*words: str, data_dir: Path = stack.data_dir) -> Done:
-        capsys.readouterr()
-        code = main([*words, "--data-dir", str(data_dir)])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return Done(code, out, err)
-
-    return call
-
-
-def happen(blends: Producer, job_id: str, *happened: events.Event) -> None:
-    for event in happened:
-        blends.store.apply(job_id, event)
-
-
-def succeed(blends: Producer, job_id: str) -> Path:
-    stored = blends.images.find(blends.get(job_id).request.images[0])
-    assert stored is not None
-    url = "https://cdn.test/x"
-    picture = Picture(digest=stored.digest, media_type="image/png", width=16, height=16, bytes=stored.bytes, url=url)
-    seen = events.TaskSeen(1, f"task-{job_id}", TaskStatus.SUCCESS, image_url=url)
-    happen(blends, job_id, *UPLOADED, seen, events.Collected(1, picture))
-    return stored.path
-
-
-def test_all_of_them_are_exported() -> None:
-    assert [command.name for command in COMMANDS] == ["submit", "job", "campaign"]
-
+from tests.integration.commands import UPLOADED, Done, happen, succeed
 
 # --- submit -------------------------------------------------------------------------------------------------------
 
@@ -280,36 +196,3 @@ def test_an_unknown_job(call: Any, command: str) -> None:
     done = call("job", command, "job_none")
     assert (done.code, done.out) == (1, "")
     assert "there is no job job_none" in done.err
-
-
-# --- campaign -----------------------------------------------------------------------------------------------------
-
-
-def test_campaigns(call: Any, blends: Producer, pictures: list[str]) -> None:
-    ids = [
-        call("submit", *pictures, "--campaign", "counted", "--instance-id", str(number)).out.strip()
-        for number in range(8)
-    ]
-    for number, job_id in enumerate(ids[:6]):
-        failed = events.Answer(1, AnswerKind.MODERATED, code=24, description=f"banned {number}")
-        happen(blends, job_id, *UPLOADED, failed)
-    succeed(blends, ids[6])
-    shown = call("campaign", "show", "counted")
-    assert shown.code == 0
-    assert "8 jobs, 1 unfinished" in shown.out
-    assert [f"banned {number}" in shown.out for number in range(6)] == [False, True, True, True, True, True]
-
-    told = call("campaign", "show", "counted", "--json").json
-    assert (told["total"], told["counts"]) == (8, {"waiting": 1, "succeeded": 1, "failed": 6})
-    assert [job["id"] for job in told["newest_failures"]] == ids[5:0:-1]
-    listed = call("campaign", "list", "--json").json
-    assert [one for one in listed if one["name"] == "counted"] == [
-        {name: value for name, value in told.items() if name != "newest_failures"}
-    ]
-    assert "counted" in call("campaign", "list").out
-
-
-def test_an_unknown_campaign(call: Any) -> None:
-    done = call("campaign", "show", "none")
-    assert (done.code, done.out) == (1, "")
-    assert "there is no campaign 'none'" in done.err
