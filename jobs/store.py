@@ -205,7 +205,7 @@ class JobStore:
             raise EpochLost("Redis has lost its records in this very moment; nothing was enqueued, do it again")
         return [bool(one) for one in created]
 
-    def apply(self, job_id: str, event: Event, bounds: Bounds = NO_BOUNDS) -> Applied:
+    def apply(self, job_id: str, event: Event, *, bounds: Bounds = NO_BOUNDS) -> Applied:
         """Let an event happen to a job: decided by the lifecycle, written only if nobody wrote in between.
 
         Args:

@@ -72,7 +72,7 @@ def _release(context: Context, count: int) -> int:
     for job_id, campaign in next_in_turn(contenders, min(PAGE, count)):
         bounds = Bounds(context.settings.slots, campaign.plan.max_submissions)
         try:
-            applied = store.apply(job_id, Release(), bounds)
+            applied = store.apply(job_id, Release(), bounds=bounds)
         except NoSlot:
             break
         except BudgetSpent:

@@ -388,9 +388,9 @@ class StoreMachine(RuleBasedStateMachine):
         full = sum(one.status.holds_slot for one in self.models.values()) >= SLOTS
         if model.status is W and full:
             with pytest.raises(NoSlot):
-                self.store.apply(name, events.Release(), Bounds(slots=SLOTS))
+                self.store.apply(name, events.Release(), bounds=Bounds(slots=SLOTS))
             return
-        applied = self.store.apply(name, events.Release(), Bounds(slots=SLOTS))
+        applied = self.store.apply(name, events.Release(), bounds=Bounds(slots=SLOTS))
         self.changes[name] += applied.changed
         model.happens(events.Release(), self.tasks)
 
