@@ -21,7 +21,7 @@ from ops.chaos.produce import plan
 from ops.chaos.scene import Action, Scene
 from ops.chaos.schedule import Fault, draw
 from ops.chaos.stack import Stack
-from ops.chaos.strike import Strike
+from ops.chaos.strike import AWAY_LIMIT_SECONDS, Strike
 from ops.chaos.traps import Traps
 from ops.chaos.variants import VARIANTS
 from ops.chaos.watch import Watch, accepted_at
@@ -139,13 +139,20 @@ class Run:
             waiting or self._running()
         ) and time.monotonic() < self._deadline - self._options.settle_seconds * self._options.pace:
             self._tick()
-            if waiting and self._running() < self._options.overlap and self._is_due(waiting[0]):
+            if waiting and self._running() + self._recovering() < self._options.overlap and self._is_due(waiting[0]):
                 self._begin(waiting.pop(0))
         for thread in self._threads:
             thread.join(max(0.1, min(JOIN_SECONDS, self._deadline - time.monotonic())))
 
     def _running(self) -> int:
         return sum(thread.is_alive() for thread in self._threads)
+
+    def _recovering(self) -> int:
+        """At real times a recovery is measured undisturbed, for as long as it may take."""
+        if not self._options.real_times:
+            return 0
+        since = self._now() - AWAY_LIMIT_SECONDS
+        return sum(s.ended is not None and s.ended > since and s.recovered_after is None for s in self._strikes)
 
     def _is_due(self, fault: Fault) -> bool:
         if self._scene.watch.count_accepted() >= fault.after:
