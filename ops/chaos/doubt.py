@@ -16,7 +16,17 @@ from jobs.job import Status
 
 # What these faults strike lies nowhere between a worker and the API: they excuse nothing. A worker told to leave
 # finishes what is on the wire.
-_ELSEWHERE = ("worker-term", "receiver-", "beat-", "producer-", "hooks-", "callbacks-", "wakeups-", "links-")
+_ELSEWHERE = (
+    "worker-term",
+    "worker-restart",
+    "receiver-",
+    "beat-",
+    "producer-",
+    "hooks-",
+    "callbacks-",
+    "wakeups-",
+    "links-",
+)
 
 UNSURE = "unsure"  # the reason for which such a job is parked
 

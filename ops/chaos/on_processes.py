@@ -13,6 +13,7 @@ from pathlib import Path
 from ops.chaos.part import SKEW_FILE
 from ops.chaos.scene import Action, Scene
 from ops.chaos.schedule import Fault
+from ops.chaos.stack import READY_SECONDS
 from ops.chaos.supervised import LEAVE_SECONDS, Part
 from ops.chaos.traps import KILL, STOP, Armed
 
@@ -81,11 +82,29 @@ def _told_to_leave(prefix: str) -> Action:
     def told_to_leave(scene: Scene, fault: Fault) -> Iterator[None]:
         part = _named(scene, fault, prefix)
         with part.lock:
-            if not part.end(signal.SIGTERM, LEAVE_SECONDS * scene.stack.options.pace):
-                scene.stack.would_not_leave.append(part.name)
+            _leave(scene, part)
         yield
 
     return told_to_leave
+
+
+@contextmanager
+def worker_restart(scene: Scene, fault: Fault) -> Iterator[None]:
+    """A worker that works is told to leave, and started again: once it has left, and until it works again."""
+    part, patience = _worker(scene, fault), READY_SECONDS * scene.stack.options.pace
+    scene.stack.wait_until_ready(part, patience)
+    with part.lock:
+        _leave(scene, part)
+        part.start()
+    yield
+    scene.stack.wait_until_ready(part, patience)
+
+
+def _leave(scene: Scene, part: Part) -> None:
+    began = time.monotonic()
+    if not part.end(signal.SIGTERM, LEAVE_SECONDS * scene.stack.options.pace):
+        scene.stack.would_not_leave.append(part.name)
+    scene.stack.leaving_seconds.append(round(time.monotonic() - began, 2))
 
 
 def _stopped(prefix: str) -> Action:
@@ -167,6 +186,7 @@ ACTIONS: dict[str, Action] = {
     "worker-kill": worker_kill,
     "worker-stop": worker_stop,
     "worker-term": _told_to_leave("worker"),
+    "worker-restart": worker_restart,
     "worker-disk-full": worker_disk_full,
     "worker-clock": worker_clock,
     "receiver-kill": _killed("receiver"),

@@ -21,6 +21,7 @@ from ops.chaos.traps import Traps, set_up
 from ops.chaos.variants import VARIANTS
 
 RUN_FILE = "run.json"
+READY_SUFFIX = ".ready"  # of a file that a worker makes when it takes work
 SKEW_FILE = "skew.json"  # {"worker-0": seconds}
 
 
@@ -43,8 +44,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _worker(settings: Settings, folder: Path, name: str) -> int:
+    from celery.signals import worker_ready  # noqa: PLC0415  (the harness needs none of it)
+
     from worker.main import run_worker  # noqa: PLC0415  (patched by now)
 
+    def announce(**_: object) -> None:
+        (folder / f"{name}{READY_SUFFIX}").touch()
+
+    worker_ready.connect(announce, weak=False)
     set_up(Traps(folder / "traps"))
     _skew_clock(folder, name)
     return run_worker(settings)

@@ -45,6 +45,7 @@ class Report:
     strikes: list[Strike] = field(default_factory=list)
     died_alone: list[str] = field(default_factory=list)
     would_not_leave: list[str] = field(default_factory=list)
+    leaving_seconds: list[float] = field(default_factory=list)
     seconds: float = 0.0
     folder: Path | None = None
 
@@ -75,6 +76,7 @@ class Report:
             "recovery_seconds": self.recovery,
             "died_alone": self.died_alone,
             "would_not_leave": self.would_not_leave,
+            "leaving_seconds": self.leaving_seconds,
             "seconds": round(self.seconds, 1),
             "folder": None if self.folder is None else str(self.folder),
             "schedule": [fault.as_json() for fault in self.schedule],
@@ -111,6 +113,7 @@ class Run:
             verdict = self._judged(stack, watch)
             report = Report(self._options, self._schedule, verdict, self._strikes)
             report.died_alone, report.would_not_leave = stack.died_alone, stack.would_not_leave
+            report.leaving_seconds = stack.leaving_seconds
         report.seconds = self._now()
         return report
 

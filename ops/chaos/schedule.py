@@ -97,6 +97,7 @@ KINDS: dict[str, Kind] = {
     # Processes.
     "worker-kill": Kind("3, 5, 6, 7, 19", INSTANT, 10, _worker_at_step),
     "worker-term": Kind("23", INSTANT, 4, _worker),
+    "worker-restart": Kind("23", INSTANT, 2, _worker),
     "worker-stop": Kind("6, 24", OVERSLEEPS, 8, _worker_at_step),
     "worker-disk-full": Kind("18", BRIEF, 2, _worker),
     "worker-clock": Kind("3", (4.0, 6.0), 2, _skew),

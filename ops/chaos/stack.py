@@ -19,7 +19,7 @@ import httpx
 
 from jobs.settings import PREFIX, Settings
 from ops.chaos.options import Options
-from ops.chaos.part import RUN_FILE
+from ops.chaos.part import READY_SUFFIX, RUN_FILE
 from ops.chaos.produce import DONE_FILE
 from ops.chaos.quick import REAL_SETTINGS, SETTINGS
 from ops.chaos.relay import Relay, RelayThread
@@ -53,6 +53,7 @@ class Stack:
         self.folder = folder
         self.died_alone: list[str] = []
         self.would_not_leave: list[str] = []
+        self.leaving_seconds: list[float] = []  # how long whoever was told to leave took
         self.parts: dict[str, Part] = {}
         self.relays: dict[str, Relay] = {}
         self._exits = ExitStack()
@@ -140,6 +141,7 @@ class Stack:
 
     def _spawn(self, part: Part) -> subprocess.Popen[bytes]:
         self._announcement(part.name).unlink(missing_ok=True)
+        self._ready_file(part).unlink(missing_ok=True)
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
         with (logs / f"{part.name}.log").open("ab") as log:
@@ -153,10 +155,20 @@ class Stack:
     def _announcement(self, name: str) -> Path:
         return self.folder / f"{name}.url"
 
+    def _ready_file(self, part: Part) -> Path:
+        return self.folder / f"{part.name}{READY_SUFFIX}"
+
     # Running ---------------------------------------------------------------------------------------------------
 
     def workers(self) -> list[Part]:
         return [part for name, part in self.parts.items() if name.startswith("worker-")]
+
+    def wait_until_ready(self, worker: Part, seconds: float) -> bool:
+        """Whether the worker takes work; waits at most `seconds` for that."""
+        deadline = time.monotonic() + seconds
+        while not (ready := self._ready_file(worker).exists()) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        return ready
 
     def lead_relays(self, seconds: float) -> None:
         """Lead the relays to where the API and the receivers listen now; wait at most `seconds` for the addresses."""

@@ -12,7 +12,6 @@ TIMES = {
     "recovery": "recovered_after",  # from the end of a fault until some job moved on
     "acceptance": "accepted_after",  # the same, until the API accepted a submission
     "held": "held_for",  # from a worker's death until all that was in workers' hands had moved on
-    "whole": "seconds",  # from the beginning of a fault to its end; a worker that is told to leave has left then
 }
 
 
@@ -35,6 +34,7 @@ def one_line(entry: Mapping[str, Any]) -> str:
 def summary(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The sum of all runs; of recoveries the slowest of each kind of fault, in seconds."""
     ended = [entry for entry in entries if not entry["problem"]]
+    leaving = [seconds for entry in ended for seconds in entry["leaving_seconds"]]
     strikes = [strike for entry in ended for strike in entry["strikes"]]
     return {
         "good": all(good(entry) for entry in entries),
@@ -50,6 +50,7 @@ def summary(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "most_parked_by_one_fault": max((entry["doubt"]["most_parked_by_one_fault"] for entry in ended), default=0),
         **{f"{name}_seconds": _times(strikes, key) for name, key in TIMES.items()},
         "would_not_leave": dict(Counter(name for entry in ended for name in entry["would_not_leave"])),
+        "leaving_seconds": _of(leaving) if leaving else {},
         "died_alone": dict(Counter(line for entry in ended for line in entry["died_alone"])),
         "run_seconds": round(sum(entry["seconds"] for entry in ended), 1),
     }
@@ -61,7 +62,7 @@ def summary_lines(made: Mapping[str, Any]) -> list[str]:
     lines += [
         f"parked without a fault: {made['parked_without_fault']}; most by one: {made['most_parked_by_one_fault']}"
     ]
-    for name in ("final", "parked", "paid_again", "would_not_leave", "died_alone"):
+    for name in ("final", "parked", "paid_again", "leaving_seconds", "would_not_leave", "died_alone"):
         told = ", ".join(f"{key} {value}" for key, value in made[name].items())
         lines.append(f"{name.replace('_', ' ')}: {told or 'none'}")
     for name in TIMES:
@@ -79,11 +80,12 @@ def _times(strikes: Sequence[Mapping[str, Any]], key: str) -> dict[str, dict[str
     for strike in strikes:
         if key in strike:
             found[strike["kind"]].append(strike[key])
-    told = {
-        kind: {"count": len(times), "median": round(median(times), 2), "slowest": max(times)}
-        for kind, times in found.items()
-    }
+    told = {kind: _of(times) for kind, times in found.items()}
     return dict(sorted(told.items(), key=lambda item: -item[1]["slowest"]))
+
+
+def _of(times: Sequence[float]) -> dict[str, float]:
+    return {"count": len(times), "median": round(median(times), 2), "slowest": max(times)}
 
 
 def _added(entries: Sequence[Mapping[str, Any]], name: str) -> Counter[str]:

@@ -20,7 +20,7 @@ from ops.chaos.variants import VARIANTS
 
 COMMIT = "0" * 40
 OPTIONS = Options(jobs=20, faults=1)
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 200.0
 
 
 def entry(seed: int, options: Options = OPTIONS, commit: str = COMMIT, **more: Any) -> dict[str, Any]:
@@ -40,6 +40,7 @@ def entry(seed: int, options: Options = OPTIONS, commit: str = COMMIT, **more: A
         "doubt": {"without_fault": [], "most_parked_by_one_fault": seed},
         "strikes": [{"kind": "redis-kill", "recovered_after": 0.5 * seed}, {"kind": "redis-cut"}],
         "would_not_leave": [],
+        "leaving_seconds": [0.5],
         "died_alone": [],
         "seconds": 5.0,
         "folder": None,
@@ -117,6 +118,7 @@ def test_seeds_are_ranges_and_numbers() -> None:
     assert parse(["--seeds", "1-3,7,9-10"], [], []).seeds == (1, 2, 3, 7, 9, 10)
 
 
+@pytest.mark.timeout(400)
 def test_interrupted_it_keeps_what_it_has_and_leaves_nothing_running(server_binary: Path, tmp_path: Path) -> None:
     """The second run is under way when the first has ended, and is given up."""
     results = tmp_path / "results.jsonl"
