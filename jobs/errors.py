@@ -11,6 +11,7 @@ BlendqError
 ├── CampaignNotFound
 ├── PictureMissing             a stored picture is gone from the image store
 ├── StoreUnavailable           Redis did not answer (retryable)
+│   └── StoreForbidden         it refuses this user, or what the user asked for
 ├── EpochLost                  Redis came back without its records
 ├── WaitTimeout                a job was waited for, and is not finished yet (retryable)
 ├── UpstreamRefused            the API refused the key, or the account is out of quota
@@ -95,6 +96,12 @@ class PictureMissing(BlendqError):
 class StoreUnavailable(BlendqError):
     code = "store_unavailable"
     retryable = True
+
+
+class StoreForbidden(StoreUnavailable):
+    """A kind of absence: whoever works waits for the password or the user's rights to be set right."""
+
+    code = "store_forbidden"
 
 
 class WaitTimeout(BlendqError, TimeoutError):

@@ -10,9 +10,10 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
-from jobs.errors import StoreUnavailable
+from jobs.errors import StoreForbidden, StoreUnavailable
 
 SOCKET_TIMEOUT_SECONDS = 5.0
 # Error codes of a server that is well, but must not or cannot write at this moment (redis.io, "Redis serialization
@@ -38,6 +39,15 @@ def unavailable() -> Iterator[None]:
     """Redis' own errors, told in one of ours. An error of a script is a defect of ours and goes through."""
     try:
         yield
+    except redis.AuthenticationError as error:
+        raise StoreForbidden(
+            "Redis refuses the user or the password; set BLENDQ_REDIS_URL to those it knows"
+        ) from error
+    except NoPermissionError as error:
+        raise StoreForbidden(
+            f"Redis forbids this to its user ({error}): start it again with the users of this version "
+            "(ops/redis-users.acl), and give each part the one that is made for it"
+        ) from error
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise StoreUnavailable(f"Redis does not answer ({type(error).__name__}); is it running?") from error
     except redis.ResponseError as error:

@@ -19,7 +19,14 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from jobs.epoch import Epoch
-from jobs.errors import IdempotencyConflict, PictureError, RowProblem, StoreUnavailable, WaitTimeout
+from jobs.errors import (
+    IdempotencyConflict,
+    PictureError,
+    RowProblem,
+    StoreForbidden,
+    StoreUnavailable,
+    WaitTimeout,
+)
 from jobs.events import Cancel, Retry
 from jobs.images import ImageStore
 from jobs.job import Job, Reason, Status
@@ -73,6 +80,7 @@ class Producer:
         keys: another prefix for another blendq on the same server.
 
     Raises:
+        StoreForbidden: Redis does not let this user in.
         StoreUnavailable: no Redis answers at `settings.redis_address()`. Every method raises it too when Redis
             stops answering; the same call again is always safe.
 
@@ -90,6 +98,9 @@ class Producer:
         self.store = JobStore(client, Policy.from_settings(self.settings), keys)
         try:
             self.store.ping()
+        except StoreForbidden:
+            self.store.close()
+            raise
         except StoreUnavailable as error:
             self.store.close()
             where = _without_password(self.settings.redis_address())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import redis
+from redis.exceptions import NoPermissionError
 
-from jobs.errors import StoreUnavailable
+from jobs.errors import StoreForbidden, StoreUnavailable
 from jobs.server import unavailable
 
 
@@ -33,3 +34,15 @@ def test_what_passes_is_unavailable_for_now(error: redis.RedisError) -> None:
 def test_a_defect_of_ours_goes_through(words: str) -> None:
     with pytest.raises(redis.ResponseError, match=r"script|arguments"), unavailable():
         raise redis.ResponseError(words)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (redis.AuthenticationError("invalid username-password pair or user is disabled."), "BLENDQ_REDIS_URL"),
+        (NoPermissionError("No permissions to access a key"), r"ops/redis-users\.acl"),
+    ],
+)
+def test_a_user_who_is_refused_is_told_what_to_do(error: redis.RedisError, told: str) -> None:
+    with pytest.raises(StoreForbidden, match=told), unavailable():
+        raise error
