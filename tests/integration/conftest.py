@@ -1,4 +1,4 @@
-"""A data folder as `blendq up` holds it, and commands on it."""
+"""A data folder as `blendq up` holds it, and commands on it; and a server that has users."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ops.embedded import EmbeddedServer, hosting
 from ops.ownership import Ownership
 from producer import Producer
 from tests.integration.commands import Done
+from tests.integration.redis_users import GuardedServer, guarded_server
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,10 @@ def call(stack: Settings, capsys: pytest.CaptureFixture[str]) -> Any:
         return Done(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def guarded(server_binary: Path) -> Iterator[GuardedServer]:
+    """A server of this test alone, with the users of ops/redis-users.acl."""
+    with guarded_server(server_binary) as server:
+        yield server
