@@ -20,7 +20,10 @@ from jobs.settings import CONFIG_VARIABLE, PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-REQUIRED = ("REDIS_PASSWORD", "BLENDQ_HOOK_SECRET", "BLENDQ_API_URL", "BLENDQ_API_KEY", "FLOWER_BASIC_AUTH")
+# Each part's user of Redis, by the name of its service.
+REDIS_USERS = {"worker": "worker", "beat": "beat", "receiver": "receiver", "flower": "flower", "cli": "producer"}
+REDIS_PASSWORDS = ("REDIS_PASSWORD", *(f"REDIS_{user.upper()}_PASSWORD" for user in REDIS_USERS.values()))
+REQUIRED = (*REDIS_PASSWORDS, "BLENDQ_HOOK_SECRET", "BLENDQ_API_URL", "BLENDQ_API_KEY", "FLOWER_BASIC_AUTH")
 ALWAYS = ("redis", "worker", "beat", "receiver", "flower")
 # Settings that the file fixes only where one part alone needs them.
 OF_THE_RECEIVER = {"BLENDQ_RECEIVER_HOST", "BLENDQ_RECEIVER_PORT"}
@@ -45,6 +48,10 @@ SERVICES = blocks(SECTIONS["services"], 2)
 
 def parts(service: str) -> dict[str, str]:
     return blocks(SERVICES[service], 4)
+
+
+def networks(service: str) -> set[str]:
+    return set(re.findall(r"[\w-]+", parts(service)["networks"]))
 
 
 def test_the_services_are_those_that_the_tests_below_look_at() -> None:
@@ -77,12 +84,57 @@ def test_flower_listens_on_this_machine_only_and_changes_nothing() -> None:
 
 
 def test_redis_is_reached_by_its_clients_only() -> None:
-    assert parts("redis")["networks"].strip() == "[inside]"
-    assert "internal: true" in blocks(SECTIONS["networks"], 2)["inside"]
-    assert parts("sandbox")["networks"].strip() == "[outside]"
-    assert 'requirepass "$$REDISCLI_AUTH"' in parts("redis")["command"]
-    assert "./ops/redis.conf:/etc/blendq/redis.conf:ro" in parts("redis")["volumes"]
+    assert networks("redis") == {"inside", "receiver-redis"}
+    for name in networks("redis"):
+        assert "internal: true" in blocks(SECTIONS["networks"], 2)[name]
+    assert not networks("redis") & networks("sandbox")
+    for name in ("redis.conf", "redis-users.acl", "redis-users.sh"):
+        assert f"./ops/{name}:/etc/blendq/{name}:ro" in parts("redis")["volumes"]
+        assert (ROOT / "ops" / name).is_file()
     assert "redis-data:/data" in parts("redis")["volumes"]
+
+
+def test_the_receiver_meets_nothing_but_redis_and_its_callers() -> None:
+    """Whoever takes it over finds no other part, no picture, and no way out."""
+    assert networks("receiver") == {"receiver-redis", "callbacks"}
+    for name in set(SERVICES) - {"receiver", "redis", "sandbox"}:
+        assert not networks(name) & networks("receiver")
+    assert "volumes" not in parts("receiver")
+    assert parts("receiver")["tmpfs"].strip() == "*no-data"
+
+
+def test_a_published_port_leads_in_and_not_out() -> None:
+    known = blocks(SECTIONS["networks"], 2)
+    assert 'com.docker.network.bridge.enable_ip_masquerade: "false"' in known["callbacks"]
+    assert "&way-in" in known["callbacks"]
+    assert known["pages"].strip() == "*way-in"
+    assert {name for name in SERVICES if "outside" in networks(name)} == {"worker", "sandbox"}
+
+
+def test_every_part_is_a_user_of_redis_of_its_own() -> None:
+    """The least that it needs (ops/redis-users.acl), and the password of no other."""
+    for service in set(SERVICES) - {"redis", "sandbox"}:
+        user = REDIS_USERS[service]
+        password = f"REDIS_{user.upper()}_PASSWORD"
+        environment = parts(service)["environment"]
+        assert re.search(
+            rf"BLENDQ_REDIS_URL: redis://{user}:\$\{{{password}:\?[^}}]+\}}@redis:6379/0$", environment, re.MULTILINE
+        )
+        assert set(re.findall(r"\$\{(REDIS_\w*PASSWORD)", SERVICES[service])) == {password}
+    assert "REDIS_" not in SERVICES["sandbox"]
+
+
+def test_redis_passwords_stand_in_no_command_line() -> None:
+    """They are in the environment of the container; `redis-users.sh` makes digests of them, read by standard input."""
+    command = parts("redis")["command"]
+    assert "users=$$(sh /etc/blendq/redis-users.sh) || exit" in command
+    assert re.search(r"exec redis-server [^\n]* - <<END\n\s*\$\$users\n\s*END", command)
+    assert "PASSWORD" not in command
+    assert "AUTH" not in command
+    assert set(re.findall(r"(\w+): \$\{REDIS_\w*PASSWORD", parts("redis")["environment"])) == {
+        "REDISCLI_AUTH",
+        *REDIS_PASSWORDS[1:],
+    }
 
 
 def test_every_lasting_service_has_a_healthcheck_that_asks_it() -> None:
@@ -133,7 +185,7 @@ def test_what_decides_about_a_job_is_the_same_in_every_part() -> None:
     given = set(re.findall(rf"^  ({PREFIX}\w+):", SECTIONS["x-settings"], re.MULTILINE))
     elsewhere = set(re.findall(rf"{PREFIX}\w+(?=:)", "".join(parts(name).get("environment", "") for name in SERVICES)))
     assert elsewhere - OF_THE_RECEIVER == {
-        f"{PREFIX}{name}" for name in ("API_URL", "API_KEY", "API_AUTH", "API_ACCOUNT_FILTER")
+        f"{PREFIX}{name}" for name in ("API_URL", "API_KEY", "API_AUTH", "API_ACCOUNT_FILTER", "REDIS_URL")
     }
     assert "BLENDQ_API_KEY" not in "".join(parts(name).get("environment", "") for name in set(SERVICES) - {"worker"})
     assert {"BLENDQ_PUBLIC_URL", "BLENDQ_ANSWER_TIMEOUT_SECONDS", "BLENDQ_SILENCE_SECONDS"} <= given
@@ -233,7 +285,9 @@ def test_docker_compose_takes_the_file_and_each_refusal(tmp_path: Path) -> None:
     given = dict.fromkeys(REQUIRED, "x")
     taken = _compose(tmp_path, **given)
     assert taken.returncode == 0, taken.stderr
-    assert "redis://:x@redis:6379/0" in taken.stdout
+    assert {f"redis://{user}:x@redis:6379/0" for user in REDIS_USERS.values()} - {
+        "redis://producer:x@redis:6379/0"
+    } <= set(re.findall(r"redis://\S+", taken.stdout))
     for name in REQUIRED:
         refused = _compose(tmp_path, **{**given, name: ""})
         assert refused.returncode != 0
