@@ -45,13 +45,15 @@ class Epoch:
             EpochLost: Redis is not the one that this data folder knows, or has lost its data.
             StoreUnavailable: Redis does not answer.
         """
-        if self._known is None:
-            self._known = self._remembered()
         with unavailable():
-            found = self._redis.get(self._keys.epoch)
+            answer = self._redis.get(self._keys.epoch)
+        found = None if answer is None else to_text(answer)
+        if found is None or found != self._known:
+            # Another process may have begun, or accepted the loss.
+            self._known = self._remembered() or self._known
         if self._known is None:
-            self._known = self._begin(None if found is None else to_text(found))
-        elif found is None or to_text(found) != self._known:
+            self._known = self._begin(found)
+        elif found != self._known:
             what = "has lost its records" if found is None else "is not the one that this data folder belongs to"
             raise EpochLost(
                 f"Redis {what}: jobs that were paid for may be unknown now, so nothing is enqueued or submitted. "
