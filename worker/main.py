@@ -34,7 +34,13 @@ def run_worker(settings: Settings) -> int:
 
     signals.worker_shutting_down.connect(leave, weak=False)
     context.keeper.start()
-    Watchdog(context).start()
+    watchdog = Watchdog(context)
+    watchdog.start()
+
+    def ready(**_: object) -> None:
+        watchdog.hears()
+
+    signals.worker_ready.connect(ready, weak=False)
     try:
         worker = app.Worker(
             hostname=f"blendq@{process_name()}", loglevel="INFO", without_gossip=True, without_mingle=True, quiet=True

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.errors import StoreUnavailable
 from worker.context import Activity, Context
-from worker.watchdog import DEAF_SECONDS, Watchdog
+from worker.watchdog import DEAF_SECONDS, STARTING_SECONDS, Watchdog
 
 
 class Broker:
@@ -39,13 +39,32 @@ def activity() -> Activity:
 @pytest.fixture
 def watchdog(broker: Broker, activity: Activity) -> Watchdog:
     context: Any = SimpleNamespace(store=SimpleNamespace(gate=broker), activity=activity)
-    return Watchdog(cast(Context, context))
+    watchdog = Watchdog(cast(Context, context))
+    watchdog.hears()
+    return watchdog
 
 
 def test_deaf_after_the_wake_ups_waited_long_enough(watchdog: Watchdog) -> None:
     assert not watchdog.deaf(100.0)
     assert not watchdog.deaf(100.0 + DEAF_SECONDS)
     assert watchdog.deaf(101.0 + DEAF_SECONDS)
+
+
+def test_a_worker_that_still_starts_is_given_more_time(broker: Broker, activity: Activity) -> None:
+    context: Any = SimpleNamespace(store=SimpleNamespace(gate=broker), activity=activity)
+    starting = Watchdog(cast(Context, context))
+    assert not starting.deaf(100.0)
+    assert not starting.deaf(101.0 + DEAF_SECONDS)
+    starting.hears()
+    assert not starting.deaf(102.0 + DEAF_SECONDS), "what waited while it started was not missed"
+    assert starting.deaf(103.0 + 2 * DEAF_SECONDS)
+
+
+def test_a_worker_that_never_starts_is_deaf_as_well(broker: Broker, activity: Activity) -> None:
+    context: Any = SimpleNamespace(store=SimpleNamespace(gate=broker), activity=activity)
+    starting = Watchdog(cast(Context, context))
+    assert not starting.deaf(100.0)
+    assert starting.deaf(101.0 + STARTING_SECONDS)
 
 
 def test_not_deaf_while_nothing_waits(watchdog: Watchdog, broker: Broker) -> None:
