@@ -202,6 +202,18 @@ def conflict_ignored() -> None:
     _patch_script("save", "if owner and owner ~= id then", "if false then")
 
 
+def epoch_ignored() -> None:
+    """No worker looks whether Redis still has its records."""
+    from jobs.epoch import Epoch  # noqa: PLC0415
+
+    _replace(Epoch, "verify", lambda _self: "")
+
+
+def poison_forgiven() -> None:
+    """Nobody counts the workers that a job has killed."""
+    replace_everywhere("MAX_LOST_CLAIMS", float("inf"))
+
+
 def _patch_script(name: str, old: str, new: str) -> None:
     from jobs.server import lua  # noqa: PLC0415
 

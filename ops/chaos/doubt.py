@@ -26,6 +26,7 @@ _ELSEWHERE = (
     "callbacks-",
     "wakeups-",
     "links-",
+    "pictures-",
 )
 
 UNSURE = "unsure"  # the reason for which such a job is parked

@@ -14,6 +14,7 @@ from PIL import Image
 from jobs.history import HistoryEntry
 from jobs.job import Job, Status
 from ops.chaos.doubt import UNSURE, Doubt, Doubts, Span
+from ops.chaos.expected import Expected
 from ops.chaos.options import Options
 from ops.chaos.produce import Row, acknowledged, planned
 from ops.chaos.watch import Watch, accepted_at
@@ -21,9 +22,6 @@ from ops.chaos.watch import Watch, accepted_at
 INPUTS_KEY = "blendq-sandbox-inputs"
 # The API's clock and the file system's are one; a task's end and the next acceptance may still share a millisecond.
 SAME_MOMENT_SECONDS = 0.005
-# Faults after which a job may rightly fail, or be in conflict with another.
-FAILING = frozenset({"tasks-fail", "failures-flip", "duplicate-ids"})
-CONFLICTING = frozenset({"duplicate-ids"})
 
 
 @dataclass
@@ -52,7 +50,7 @@ class Judge:
 
     Args:
         folder: of the run.
-        spans: the faults that happened; some explain a failure, others do not.
+        spans: the faults that happened.
         answer_seconds: how long a worker waits for an answer in this run.
     """
 
@@ -61,7 +59,6 @@ class Judge:
     ) -> None:
         self._options = options
         self._folder = folder
-        self._kinds = {span.kind for span in spans}
         self._doubts = Doubts(spans, answer_seconds)
         self._watch = watch
         self._rows: Sequence[Row] = planned(folder)
@@ -81,9 +78,11 @@ class Judge:
         self._paid = self._watch.accepted()
         self._known = known = acknowledged(self._folder)
         jobs = {job.id: job for job in self._watch.store.find_many(list(known)) if job}
+        jobs_of = {self._rows[row].digests: job_id for job_id, row in known.items()}
+        expected = Expected(self._folder, self._watch, jobs_of)
         for job_id in known:
-            self._check_record(job_id, jobs.get(job_id))
-        self._check_payments({self._rows[row].digests: job_id for job_id, row in known.items()}, jobs)
+            self._check_record(job_id, jobs.get(job_id), expected)
+        self._check_payments(jobs_of, jobs)
         for job_id, row in known.items():
             if (job := jobs.get(job_id)) is not None and job.status is Status.SUCCEEDED:
                 self._check_picture(job, self._rows[row])
@@ -92,7 +91,7 @@ class Judge:
         verdict.wrong += verdict.doubt.without_fault
         return verdict
 
-    def _check_record(self, job_id: str, job: Job | None) -> None:
+    def _check_record(self, job_id: str, job: Job | None, expected: Expected) -> None:
         verdict = self._verdict
         if job is None:
             verdict.lost.append(f"{job_id}: acknowledged, and there is no record of it")
@@ -106,12 +105,10 @@ class Judge:
             paid = self._paid_words(job_id)
             self._tell(job, verdict.parked, f"{why} [{paid}]")
             verdict.parked_as[f"{kind}, {paid.partition(':')[0]}"] += 1
-            if kind == "conflict" and not self._kinds & CONFLICTING:
-                self._tell(job, verdict.wrong, f"in conflict, and no fault explains it: {why}")
         elif job.status is not Status.SUCCEEDED:
             self._tell(job, verdict.failed, why or job.status)
-            if not self._kinds & FAILING:
-                self._tell(job, verdict.wrong, f"{job.status}, and no fault explains it: {why}")
+        if job.status.final and (problem := expected.problem(job)):
+            self._tell(job, verdict.wrong, f"{problem}: {why}")
         self.histories[job_id] = history = self._watch.store.history(job_id)
         self._doubts.add(job_id, history, parked=_is_parked_as_unsure(job))
         self._check_history(job, history)

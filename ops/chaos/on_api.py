@@ -1,91 +1,44 @@
-"""Faults of the API: what the sandbox does wrong on demand, and callbacks that somebody else has forged."""
+"""Faults of the API: what the sandbox does wrong on demand."""
 
 from __future__ import annotations
 
-import json
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import httpx
+from enum import Enum, auto
 
 from ops.chaos.scene import Action, Scene
 from ops.chaos.schedule import Fault
+from ops.sandbox.faults import DEFAULTS
 
-SHARE = "share"  # stands for the share that the fault has drawn
-FORGERIES_EACH = 12
-FORGERY_SECONDS = 2.0
+
+class Drawn(Enum):
+    """Stands for what the fault has drawn."""
+
+    SHARE = auto()
+    WAY = auto()
+
+
+SHARE, WAY = Drawn
 
 
 def _misbehaving(**faults: object) -> Action:
     @contextmanager
     def misbehaving(scene: Scene, fault: Fault) -> Iterator[None]:
-        share = fault.details.get("share", 1.0)
-        scene.stack.control("faults", {name: share if value == SHARE else value for name, value in faults.items()})
+        drawn = {SHARE: fault.details.get("share", 1.0), WAY: fault.details.get("way", "")}
+        asked = {name: drawn[value] if isinstance(value, Drawn) else value for name, value in faults.items()}
+        scene.stack.control("faults", asked)
         try:
             yield
         finally:
-            _end(scene, faults)
+            _end(scene, {name: DEFAULTS[name] for name in faults})
 
     return misbehaving
 
 
-def _end(scene: Scene, faults: Mapping[str, object]) -> None:
-    wells = {name: False if value is True or value == "once" else 0 for name, value in faults.items()}
+def _end(scene: Scene, wells: dict[str, object]) -> None:
     for _ in range(3):
         if scene.stack.control("faults", wells) is not None:
             return
-
-
-@contextmanager
-def forged(scene: Scene, fault: Fault) -> Iterator[None]:
-    """Callbacks from somebody who knows the ids of jobs and tasks, but not the secret."""
-    chance = random.Random(fault.number)  # noqa: S311  (repeatable on purpose)
-    accepted = scene.watch.accepted()
-    others = [link for entry in _published(scene) if (link := entry)]
-    with httpx.Client(timeout=FORGERY_SECONDS) as http:
-        for _ in range(fault.details["count"] * FORGERIES_EACH if accepted and others else 0):
-            victim, other = chance.choice(accepted[-20:]), chance.choice(others)
-            _forge(scene, http, chance, victim, other)
-    yield
-
-
-def _forge(scene: Scene, http: httpx.Client, chance: random.Random, victim: Mapping[str, Any], picture: str) -> None:
-    job, _, attempt = str(victim["token"] or "job_x/1").partition("/")
-    stranger = str(victim["notify_hook"] or "/x").rpartition("/")[2]
-    ways = [
-        f"{job}/{attempt}/{'A' * 43}",
-        f"{job}/{attempt}/",
-        f"{job}/{int(attempt) + 1}/{stranger}",
-        f"{job[:-1]}/{attempt}/{stranger}",
-        f"{job}/{attempt}/{stranger[:-1]}",
-    ]
-    task = {
-        "id": victim["task_id"],
-        "action": "BLEND",
-        "status": chance.choice(("SUCCESS", "SUCCESS", "FAILURE")),
-        "progress": "100%",
-        "imageUrl": picture,
-        "failReason": "forged",
-    }
-    way = chance.choice(ways)
-    try:
-        answer = http.post(f"http://127.0.0.1:{scene.stack.relays['hooks'].port}/hooks/{way}", json=task)
-    except httpx.HTTPError:
-        return
-    if answer.status_code == httpx.codes.OK:
-        scene.wrong.append(f"a forged callback for {job} was taken: /hooks/{way}")
-
-
-def _published(scene: Scene) -> list[str]:
-    """Pictures that somebody could have seen: real ones, of other jobs."""
-    try:
-        lines = (scene.stack.folder / "api" / "pictures.jsonl").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    base = f"http://127.0.0.1:{scene.stack.relays['api'].port}/pictures"
-    return [f"{base}/{json.loads(line)['name']}.png?ex=1" for line in lines[:50] if line.endswith("}")]
 
 
 ACTIONS: dict[str, Action] = {
@@ -94,7 +47,6 @@ ACTIONS: dict[str, Action] = {
     "callbacks-reordered": _misbehaving(reorder_callbacks=True, repeat_callbacks=1),
     "callbacks-late": _misbehaving(delay_callbacks_seconds=1.5),
     "callbacks-early": _misbehaving(callback_before_answer=True),
-    "callbacks-forged": forged,
     "links-expired": _misbehaving(expire_links="once"),
     "5xx-before": _misbehaving(fail_5xx=SHARE),
     "5xx-after": _misbehaving(fail_5xx_after=SHARE),
@@ -111,5 +63,8 @@ ACTIONS: dict[str, Action] = {
     "questions-fail": _misbehaving(fail_queries=SHARE),
     "tasks-fail": _misbehaving(fail_tasks=SHARE),
     "failures-flip": _misbehaving(flip_failures=True),
+    "pictures-spoiled": _misbehaving(spoil_pictures=WAY),
+    "pictures-spoiled-for-good": _misbehaving(spoil_for_good=WAY),
+    "pictures-shared": _misbehaving(share_pictures=True),
     "duplicate-ids": _misbehaving(duplicate_ids=True),
 }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import resource
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ops.chaos.part import SKEW_FILE
+from jobs.errors import StoreUnavailable
+from jobs.job import Status
+from ops.chaos.disk import limited_files
+from ops.chaos.part import SKEW_SUFFIX
+from ops.chaos.produce import acknowledged
 from ops.chaos.scene import Action, Scene
 from ops.chaos.schedule import Fault
 from ops.chaos.stack import READY_SECONDS
@@ -20,6 +22,7 @@ from ops.chaos.traps import KILL, STOP, Armed
 # When no worker comes by in this time, there is no work of that kind: the fault strikes wherever it can.
 TRAP_SECONDS = 4.0
 POLL_SECONDS = 0.02
+POISON_SECONDS = 60.0
 
 
 @contextmanager
@@ -43,29 +46,69 @@ def worker_stop(scene: Scene, fault: Fault) -> Iterator[None]:
 
 
 @contextmanager
-def worker_disk_full(scene: Scene, fault: Fault) -> Iterator[None]:
-    """No file may grow any more: every write to a file fails, as on a full disk, and sockets still work."""
-    part = _worker(scene, fault)
-    pid = part.pid
-    _limit_files(pid, 0)
-    try:
-        yield
-    finally:
-        if part.pid == pid:
-            _limit_files(pid, resource.RLIM_INFINITY)
+def poison_job(scene: Scene, fault: Fault) -> Iterator[None]:
+    """From now on, whichever worker claims this job is killed by it; it lasts until the job is parked for that.
+
+    Nothing happens when no job waits.
+    """
+    victim = _poisoned(scene, fault.details["share"])
+    yield
+    deadline = time.monotonic() + POISON_SECONDS
+    while victim and not _has_ended(scene, victim) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
+def _poisoned(scene: Scene, share: float) -> str | None:
+    """Poison a job that waits; one that was claimed in this very moment is let go."""
+    deadline = time.monotonic() + TRAP_SECONDS
+    while time.monotonic() < deadline:
+        if waiting := _waiting(scene):
+            victim = waiting[int(share * len(waiting))]
+            scene.traps.poison(victim)
+            if victim in _waiting(scene):
+                return victim
+            scene.traps.cure(victim)
+        time.sleep(POLL_SECONDS)
+    return None
+
+
+def _waiting(scene: Scene) -> list[str]:
+    with suppress(StoreUnavailable):
+        known = scene.watch.store.find_many(list(acknowledged(scene.stack.folder)))
+        return [job.id for job in known if job and job.status is Status.WAITING]
+    return []
+
+
+def _has_ended(scene: Scene, job_id: str) -> bool:
+    with suppress(StoreUnavailable):
+        job = scene.watch.store.find(job_id)
+        return job is not None and job.status.final
+    return False
 
 
 @contextmanager
-def worker_clock(scene: Scene, fault: Fault) -> Iterator[None]:
-    part = _worker(scene, fault)
-    path = scene.stack.folder / SKEW_FILE
-    path.write_text(json.dumps({part.name: fault.details["seconds"]}), encoding="utf-8")
-    part.send(signal.SIGKILL)
-    try:
+def worker_disk_full(scene: Scene, fault: Fault) -> Iterator[None]:
+    """Every write to a file fails, as on a full disk."""
+    with limited_files([_worker(scene, fault).pid]):
         yield
-    finally:
-        path.unlink(missing_ok=True)
+
+
+def _clock_skewed(prefix: str) -> Action:
+    """Killed, so that it starts again with a clock that is wrong; and once more, with one that is right."""
+
+    @contextmanager
+    def clock_skewed(scene: Scene, fault: Fault) -> Iterator[None]:
+        part = _named(scene, fault, prefix)
+        path = scene.stack.folder / f"{part.name}{SKEW_SUFFIX}"
+        path.write_text(str(fault.details["seconds"]), encoding="utf-8")
         part.send(signal.SIGKILL)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            part.send(signal.SIGKILL)
+
+    return clock_skewed
 
 
 def _killed(prefix: str) -> Action:
@@ -176,25 +219,23 @@ def _wait_until_struck(pid: int) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _limit_files(pid: int | None, size: int) -> None:
-    if pid is not None and hasattr(resource, "prlimit"):
-        with suppress(ProcessLookupError, PermissionError, ValueError):
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-
 ACTIONS: dict[str, Action] = {
     "worker-kill": worker_kill,
     "worker-stop": worker_stop,
+    "poison-job": poison_job,
     "worker-term": _told_to_leave("worker"),
     "worker-restart": worker_restart,
     "worker-disk-full": worker_disk_full,
-    "worker-clock": worker_clock,
+    "worker-clock": _clock_skewed("worker"),
+    "receiver-clock": _clock_skewed("receiver"),
     "receiver-kill": _killed("receiver"),
     "receiver-term": _told_to_leave("receiver"),
     "receiver-stop": _stopped("receiver"),
     "beat-kill": _killed("beat"),
     "beat-stop": _stopped("beat"),
+    "beat-clock": _clock_skewed("beat"),
     "producer-kill": _killed("producer"),
+    "producer-clock": _clock_skewed("producer"),
     "api-restarted": api_restarted,
     "api-forgets": api_restarted,
     "api-stop": _stopped("api"),

@@ -25,25 +25,23 @@ NO_PRIMARY = ("127.0.0.1", "1")
 
 @contextmanager
 def killed(scene: Scene, _fault: Fault) -> Iterator[None]:
-    with scene.server_lock:
-        scene.stack.server_held = True
-        _signal(scene, signal.SIGKILL)
+    with server_held(scene):
+        signal_server(scene, signal.SIGKILL)
         try:
             yield
         finally:
             scene.stack.server.start()
-            scene.stack.server_held = False
 
 
 @contextmanager
 def stopped(scene: Scene, _fault: Fault) -> Iterator[None]:
     pid = scene.stack.server.pid
-    _signal(scene, signal.SIGSTOP)
+    signal_server(scene, signal.SIGSTOP)
     try:
         yield
     finally:
         if scene.stack.server.pid == pid:
-            _signal(scene, signal.SIGCONT)
+            signal_server(scene, signal.SIGCONT)
 
 
 @contextmanager
@@ -123,7 +121,18 @@ def wakeups_doubled(scene: Scene, _fault: Fault) -> Iterator[None]:
         app.close()
 
 
-def _signal(scene: Scene, number: int) -> None:
+@contextmanager
+def server_held(scene: Scene) -> Iterator[None]:
+    """Whatever becomes of the server, nobody else starts it again."""
+    with scene.server_lock:
+        scene.stack.server_held = True
+        try:
+            yield
+        finally:
+            scene.stack.server_held = False
+
+
+def signal_server(scene: Scene, number: int) -> None:
     with suppress(ProcessLookupError):
         if (pid := scene.stack.server.pid) is not None and scene.stack.server.alive:
             os.kill(pid, number)
@@ -150,7 +159,7 @@ def heal(scene: Scene) -> None:
     with scene.server_lock:
         if not scene.stack.server.alive:
             scene.stack.server.start()
-    _signal(scene, signal.SIGCONT)
+    signal_server(scene, signal.SIGCONT)
     for command in (
         lambda admin: admin.config_set("maxmemory", "0"),
         lambda admin: admin.config_set("min-replicas-to-write", "0"),

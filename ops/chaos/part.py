@@ -1,20 +1,18 @@
-"""`python -m ops.chaos.part worker|beat|receiver|producer RUN`: one process of the stack, as a fault run starts it.
+"""`python -m ops.chaos.part worker|beat|receiver|producer RUN [NAME]`: one process of the stack in a fault run.
 
-It is the product's own process, after three things: its constants are scaled (unless the run is at real times), traps
-are set up, and a broken variant is patched in if this run is about one.
+It is the product's own process, after a few things: its constants are scaled (unless the run is at real times), its
+clock is set wrong if a fault says so, traps are set up, and a broken variant is patched in if this run is about one.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any
 
 from jobs.settings import Settings
+from ops.chaos.clock import skew
 from ops.chaos.produce import produce
 from ops.chaos.quick import scale
 from ops.chaos.traps import Traps, set_up
@@ -22,7 +20,7 @@ from ops.chaos.variants import VARIANTS
 
 RUN_FILE = "run.json"
 READY_SUFFIX = ".ready"  # of a file that a worker makes when it takes work
-SKEW_FILE = "skew.json"  # {"worker-0": seconds}
+SKEW_SUFFIX = ".skew"  # of the file that says by how many seconds the clock of a process is wrong
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,6 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     if run["broken"] and role in ("worker", "receiver"):
         VARIANTS[run["broken"]].patch()
     settings = Settings.load()
+    if (skewed := folder / f"{name}{SKEW_SUFFIX}").exists():
+        skew(float(skewed.read_text(encoding="utf-8")))
     roles: dict[str, Callable[[], int]] = {
         "worker": lambda: _worker(settings, folder, name),
         "beat": lambda: _beat(settings),
@@ -53,7 +53,6 @@ def _worker(settings: Settings, folder: Path, name: str) -> int:
 
     worker_ready.connect(announce, weak=False)
     set_up(Traps(folder / "traps"))
-    _skew_clock(folder, name)
     return run_worker(settings)
 
 
@@ -67,27 +66,6 @@ def _receiver(settings: Settings, announcement: Path) -> int:
     from worker.receiver import run_receiver  # noqa: PLC0415
 
     return run_receiver(settings, announcement)
-
-
-def _skew_clock(folder: Path, name: str) -> None:
-    """Let this process believe that it is another time: what asks the clock by these ways is told so."""
-    try:
-        seconds = json.loads((folder / SKEW_FILE).read_text(encoding="utf-8")).get(name, 0.0)
-    except FileNotFoundError:
-        return
-    if not seconds:
-        return
-    from celery.worker import request  # noqa: PLC0415
-
-    real = time.time
-
-    class Skewed(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> Any:
-            return datetime.fromtimestamp(real() + seconds, tz)
-
-    time.time = lambda: real() + seconds
-    request.datetime = Skewed  # the clock by which Celery tells whether a message has expired
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from jobs.errors import StoreUnavailable
+from jobs.errors import EpochLost, StoreUnavailable
 from jobs.request import BlendRequest
 from jobs.settings import Settings
 
@@ -70,7 +70,7 @@ def _picture(folder: Path, number: int, seed: int) -> tuple[str, str]:
 
 
 def produce(settings: Settings, folder: Path) -> int:
-    """Enqueue all, a few at a time; an unreachable Redis is waited for, as a service would."""
+    """Enqueue all, a few at a time; a Redis that is away or empty, and a full disk, are waited for."""
     from producer.client import Producer  # noqa: PLC0415  (patched by now)
 
     rows = planned(folder)
@@ -92,7 +92,7 @@ def _enqueue(producer: type, settings: Settings, batch: list[BlendRequest]) -> l
         try:
             with producer(settings) as blends:
                 return [job.id for job, _ in blends.enqueue_batch(batch, campaign=CAMPAIGN)]
-        except StoreUnavailable:
+        except (StoreUnavailable, EpochLost, OSError):
             time.sleep(RETRY_SECONDS)
 
 

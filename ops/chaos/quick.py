@@ -27,7 +27,7 @@ SETTINGS: dict[str, object] = {
     "unsure_limit_seconds": 8.0,
     "queued_patience_seconds": 20.0,
     "task_limit_seconds": 25.0,
-    "collect_limit_seconds": 60.0,
+    "collect_limit_seconds": 25.0,
     "resubmit_limit_seconds": 300.0,
     "pause_seconds": 2.0,
     "min_free_disk_percent": 0.0,
@@ -37,7 +37,11 @@ SETTINGS: dict[str, object] = {
 }
 
 # At real times all is as it is by default, but for what is no matter of recovery: a person's patience, the disk here.
-REAL_SETTINGS: dict[str, object] = {"unsure_limit_seconds": 120.0, "min_free_disk_percent": 0.0}
+REAL_SETTINGS: dict[str, object] = {
+    "unsure_limit_seconds": 120.0,
+    "collect_limit_seconds": 120.0,
+    "min_free_disk_percent": 0.0,
+}
 
 CONSTANTS: dict[str, float] = {
     "SOCKET_TIMEOUT_SECONDS": 1.0,

@@ -14,19 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ops.chaos import on_api, on_lines, on_processes, on_redis
+from ops.chaos import on_api, on_callbacks, on_data, on_lines, on_processes, on_redis
 from ops.chaos.judge import Judge, Verdict
 from ops.chaos.options import Options
 from ops.chaos.produce import plan
 from ops.chaos.scene import Action, Scene
-from ops.chaos.schedule import Fault, draw
+from ops.chaos.schedule import KINDS, Fault, draw
 from ops.chaos.stack import Stack
 from ops.chaos.strike import AWAY_LIMIT_SECONDS, Strike
 from ops.chaos.traps import Traps
 from ops.chaos.variants import VARIANTS
 from ops.chaos.watch import Watch, accepted_at
 
-ACTIONS: dict[str, Action] = on_processes.ACTIONS | on_redis.ACTIONS | on_lines.ACTIONS | on_api.ACTIONS
+ROOMS = (on_processes, on_redis, on_data, on_lines, on_api, on_callbacks)
+ACTIONS: dict[str, Action] = {kind: action for room in ROOMS for kind, action in room.ACTIONS.items()}
 TICK_SECONDS = 0.1
 # A fault whose share of acceptances is not reached in this time comes nevertheless: the ones before may be why.
 IMPATIENCE_SECONDS = 4.0
@@ -102,7 +103,7 @@ class Run:
     def go(self) -> Report:
         plan(self._folder, self._options.jobs, self._options.seed)
         with ExitStack() as exits:
-            stack = exits.enter_context(Stack(self._options, self._folder))
+            stack = exits.enter_context(Stack(self._options, self._folder, self._disks()))
             watch = Watch(self._folder, stack.address)
             exits.callback(watch.close)
             self._scene = Scene(stack, watch, Traps(self._folder / "traps"))
@@ -127,6 +128,9 @@ class Run:
             if self._options.real_times:
                 verdict.wrong += strike.too_slow()
         return verdict
+
+    def _disks(self) -> set[str]:
+        return {disk for fault in self._schedule if (disk := KINDS[fault.kind].disk)}
 
     def _prepare(self) -> None:
         """What a variant breaks beside the code of the product."""
@@ -182,7 +186,8 @@ class Run:
 
     def _tick(self) -> None:
         self._scene.stack.supervise()
-        counts = self._scene.watch.counts()
+        # While a fault holds the server, what answers may not be the one that has the records.
+        counts = None if self._scene.stack.server_held else self._scene.watch.counts()
         if counts is not None:
             self._counts = dict(counts)
             marker = (self._scene.watch.count_accepted(), tuple(sorted(counts.items())))

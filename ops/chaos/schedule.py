@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ops.chaos.options import Options
+from ops.sandbox.faults import SPOILS
 
 # Where in its life of a submission a worker can be struck; `now` is wherever it happens to be.
 STEPS = (
@@ -28,18 +29,26 @@ LATEST_SHARE = 0.85
 OVERSLEEPS = (5.0, 7.0)
 BRIEF = (1.0, 3.0)
 INSTANT = (0.0, 0.0)
+# For faults that need jobs that were not sent yet, or a producer that is not done.
+WHILE_JOBS_WAIT = 0.3
+AT_ONCE = 0.0
 
 Draw = Callable[[random.Random, Options], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault: the rows of the hazard list that it plays, how long it lasts, how often it is drawn."""
+    """A kind of fault: the rows of the hazard list that it plays, how long it lasts, how often it is drawn.
+
+    `latest` is the share of accepted jobs by which it is due; `disk` is the folder of the data that it fills.
+    """
 
     rows: str
     lasts: tuple[float, float] = BRIEF
     weight: int = 2
     draw: Draw = lambda _chance, _options: {}
+    latest: float = LATEST_SHARE
+    disk: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,11 +95,27 @@ def _delay(chance: random.Random, options: Options) -> dict[str, Any]:
 
 
 def _skew(chance: random.Random, options: Options) -> dict[str, Any]:
-    return {"seconds": chance.choice((-3600, 3600))} | _worker(chance, options)
+    return _hour(chance) | _worker(chance, options)
+
+
+def _hour(chance: random.Random) -> dict[str, Any]:
+    return {"seconds": chance.choice((-3600, 3600))}
 
 
 def _strength(chance: random.Random, _: Options) -> dict[str, Any]:
     return {"share": chance.choice((0.2, 0.5, 1.0))}
+
+
+def _way(chance: random.Random, _: Options) -> dict[str, Any]:
+    return {"way": chance.choice(SPOILS)}
+
+
+def _receiver_skew(chance: random.Random, options: Options) -> dict[str, Any]:
+    return _hour(chance) | _receiver(chance, options)
+
+
+def _only_skew(chance: random.Random, _: Options) -> dict[str, Any]:
+    return _hour(chance)
 
 
 KINDS: dict[str, Kind] = {
@@ -101,12 +126,16 @@ KINDS: dict[str, Kind] = {
     "worker-stop": Kind("6, 24", OVERSLEEPS, 8, _worker_at_step),
     "worker-disk-full": Kind("18", BRIEF, 2, _worker),
     "worker-clock": Kind("3", (4.0, 6.0), 2, _skew),
+    "poison-job": Kind("5", INSTANT, 2, _share, WHILE_JOBS_WAIT),
+    "receiver-clock": Kind("3", (4.0, 6.0), 1, _receiver_skew),
     "receiver-kill": Kind("11", INSTANT, 3, _receiver),
     "receiver-term": Kind("23", INSTANT, 1, _receiver),
     "receiver-stop": Kind("11", (2.0, 4.0), 2, _receiver),
     "beat-kill": Kind("2", INSTANT),
     "beat-stop": Kind("2", (2.0, 5.0)),
+    "beat-clock": Kind("2, 3", (4.0, 6.0), 1, _only_skew),
     "producer-kill": Kind("1", INSTANT, 3),
+    "producer-clock": Kind("3", (2.0, 4.0), 1, _only_skew, AT_ONCE),
     # Redis.
     "redis-kill": Kind("21", (0.0, 2.0), 4),
     "redis-stop": Kind("21", (2.0, 5.0), 3),
@@ -114,6 +143,9 @@ KINDS: dict[str, Kind] = {
     "redis-full": Kind("21", (1.0, 4.0)),
     "redis-read-only": Kind("21", (1.0, 4.0)),
     "redis-no-replicas": Kind("21", (1.0, 4.0), 1),
+    "redis-swapped": Kind("22", (1.0, 3.0), 2),
+    "redis-disk-full": Kind("18, 21", (1.0, 3.0), 2, disk="redis"),
+    "pictures-disk-full": Kind("18", (1.0, 3.0), 2, disk="images"),
     "redis-cut": Kind("4, 21", INSTANT, 2, _redis_link),
     "redis-lost-replies": Kind("4", (0.5, 2.0), 4, _redis_link),
     "redis-black-hole": Kind("21, 24", (2.0, 5.0), 2, _redis_link),
@@ -146,6 +178,10 @@ KINDS: dict[str, Kind] = {
     "callbacks-late": Kind("11", BRIEF),
     "callbacks-early": Kind("11", BRIEF),
     "callbacks-forged": Kind("12", BRIEF, 2, _several),
+    "callbacks-storm": Kind("12, 13", (2.0, 4.0), 2, _several),
+    "pictures-spoiled": Kind("17", BRIEF, 2, _way),
+    "pictures-spoiled-for-good": Kind("17", (0.5, 1.0), 1, _way),
+    "pictures-shared": Kind("16", (0.5, 1.0), 1),
     "links-expired": Kind("17", BRIEF),
     "5xx-before": Kind("9", BRIEF, 1, _strength),
     "5xx-after": Kind("7, 9", BRIEF, 2, _strength),
@@ -178,7 +214,7 @@ def draw(options: Options) -> list[Fault]:
 
 def _drawn(chance: random.Random, options: Options, name: str) -> Fault:
     kind = KINDS[name]
-    after = int(chance.random() * LATEST_SHARE * options.jobs)
+    after = int(chance.random() * kind.latest * options.jobs)
     lasts = round(chance.uniform(*kind.lasts), 2)
     if options.lasts_seconds is not None:
         lasts = options.lasts_seconds

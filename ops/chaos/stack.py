@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from jobs.settings import PREFIX, Settings
+from ops.chaos.disk import SmallDisk, limited_files
 from ops.chaos.options import Options
 from ops.chaos.part import READY_SUFFIX, RUN_FILE
 from ops.chaos.produce import DONE_FILE
@@ -46,11 +47,13 @@ class Stack:
     Args:
         options: of the run.
         folder: of this run alone; everything it writes is there.
+        disks: the folders of the data that are to be full at times, so that each gets a disk of its own.
     """
 
-    def __init__(self, options: Options, folder: Path) -> None:
+    def __init__(self, options: Options, folder: Path, disks: Collection[str] = ()) -> None:
         self.options = options
         self.folder = folder
+        self._disks: dict[str, SmallDisk | None] = dict.fromkeys(sorted(disks))
         self.died_alone: list[str] = []
         self.would_not_leave: list[str] = []
         self.leaving_seconds: list[float] = []  # how long whoever was told to leave took
@@ -81,6 +84,8 @@ class Stack:
 
     def _start(self) -> None:
         local = Settings.load({}, data_dir=self.folder / "data")
+        for name in self._disks:
+            self._mount(name)
         self.owner = self._exits.enter_context(Ownership(local.data_dir))
         self.server = self._exits.enter_context(EmbeddedServer(local, self.owner))
         self.address = local.redis_address()
@@ -95,6 +100,13 @@ class Stack:
             json.dumps({"broken": self.options.broken, "real_times": self.options.real_times}), encoding="utf-8"
         )
         self._start_parts()
+
+    def _mount(self, name: str) -> None:
+        disk = self._disks[name] = SmallDisk.mounted(self.folder / "disks" / name)
+        if disk is not None:
+            self._exits.callback(disk.close)
+            (self.folder / "data").mkdir(mode=0o700, exist_ok=True)
+            (self.folder / "data" / name).symlink_to(self.folder / "disks" / name)
 
     def _settings(self, local: Settings) -> Settings:
         ports = {name: relay.port for name, relay in self.relays.items()}
@@ -183,6 +195,15 @@ class Stack:
         texts = [self._announcement(name).read_text() for name in names if self._announcement(name).exists()]
         return [("127.0.0.1", port) for text in texts if (port := urlsplit(text).port)]
 
+    def full_disk(self, name: str) -> AbstractContextManager[None]:
+        """A folder of the data has no room; without a disk of its own, whoever writes there may write no more."""
+        disk = self._disks[name]
+        if disk is not None:
+            return disk.full()
+        if name == "redis":
+            return limited_files([self.server.pid])
+        return limited_files([part.pid for part in (*self.workers(), self.parts["producer"])])
+
     def supervise(self) -> None:
         """Start again what has died, as a supervisor would. Called a few times a second."""
         for part in self.parts.values():
@@ -208,13 +229,22 @@ class Stack:
             self.died_alone.append(f"{part.name} ended with {code}")
         part.start()
 
+    def shown(self, task_ids: Sequence[str]) -> dict[str, Any]:
+        """The tasks as the API shows them now, around the relay; of those that it knows."""
+        found = self._ask("POST", "mj/task/list-by-condition", {"ids": list(task_ids)})
+        return {task["id"]: task for task in found or ()}
+
     def control(self, path: str, fields: dict[str, Any] | None = None, method: str = "POST") -> Any:
         """Tell the simulated API what to do wrong; around the relay. None when it does not listen now."""
+        return self._ask(method, f"sandbox/{path}", fields)
+
+    def _ask(self, method: str, path: str, fields: dict[str, Any] | None) -> Any:
         found = self._found(["api"])
         if not found:
             return None
+        url, headers = f"http://127.0.0.1:{found[0][1]}/{path}", {"mj-api-secret": API_KEY}
         try:
-            return self._http.request(method, f"http://127.0.0.1:{found[0][1]}/sandbox/{path}", json=fields).json()
+            return self._http.request(method, url, json=fields, headers=headers).json()
         except (httpx.HTTPError, ValueError):
             return None
 

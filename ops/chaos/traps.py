@@ -17,6 +17,7 @@ from typing import Any
 KILL = "kill"
 STOP = "stop"
 _SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGSTOP}
+_POISON = ".poison"
 # The chunk at which an upload counts as half way: some of it is out, and some is not.
 MIDDLE_CHUNK = 2
 
@@ -60,6 +61,22 @@ class Traps:
         path.touch()
         return Armed(path)
 
+    def poison(self, job_id: str) -> None:
+        """Let this job kill whoever claims it, each time."""
+        self._folder.mkdir(exist_ok=True)
+        (self._folder / f"{job_id}{_POISON}").touch()
+
+    def cure(self, job_id: str) -> None:
+        (self._folder / f"{job_id}{_POISON}").unlink(missing_ok=True)
+
+    def poisoned(self) -> set[str]:
+        return {path.name.removesuffix(_POISON) for path in self._folder.glob(f"*{_POISON}")}
+
+    def taste(self, job_id: str) -> None:
+        """This process has claimed a job: if it is poison, die."""
+        if (self._folder / f"{job_id}{_POISON}").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+
     def spring(self, step: str) -> None:
         """This process has come to a step: if a trap lies there, step into it."""
         for action, number in _SIGNALS.items():
@@ -99,6 +116,8 @@ def set_up(traps: Traps) -> None:
         if step := before.get(type(event)):
             traps.spring(step)
         applied = apply(self, job_id, event, **named)
+        if isinstance(event, Claim) and applied.changed:
+            traps.taste(job_id)
         if (step := after.get(type(event))) and applied.changed:
             traps.spring(step)
         return applied

@@ -128,4 +128,14 @@ VARIANTS: dict[str, Variant] = {
             _case("duplicate-ids", faults=12, jobs=60, seed=2, personality="gateway"),
         ),
     ),
+    "epoch-ignored": Variant(
+        "I2: while Redis lacks its records, submitting stops with an alarm",
+        breakages.epoch_ignored,
+        (_case("redis-swapped", faults=2),),
+    ),
+    "poison-forgiven": Variant(
+        "I1: a job that kills its workers comes to an end too",
+        breakages.poison_forgiven,
+        (_case("poison-job", faults=1),),
+    ),
 }

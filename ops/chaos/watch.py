@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,9 @@ from jobs.errors import StoreUnavailable
 from jobs.policy import Policy
 from jobs.store import JobStore
 
+Inputs = tuple[str, ...]  # the digests of the pictures that a job blends; no other job has the same
+
+FORGOTTEN = "forgotten"
 ENDED_THERE = ("FAILURE", "CANCEL")
 _TOO_LATE = 1e12
 GLANCE_SECONDS = 0.5
@@ -41,13 +44,14 @@ class Watch:
     def __init__(self, folder: Path, redis_address: str) -> None:
         self._api = folder / "api"
         self.gone = Gone()
+        self.shown: dict[Inputs, set[str]] = defaultdict(set)  # the names of the pictures that its tasks have shown
         # Whoever watches must not be held up by what is watched; whoever judges must read it all.
         self._glance = JobStore(_client(redis_address, GLANCE_SECONDS), Policy())
         self.store = JobStore(_client(redis_address, READING_SECONDS), Policy())
 
     def accepted(self) -> list[dict[str, Any]]:
         """What the API was paid for, in its own order. It writes whole lines, each before it answers."""
-        return [entry for entry in _lines(self._api / "ledger.jsonl") if entry["kind"] == "accepted"]
+        return [entry for entry in read_lines(self._api / "ledger.jsonl") if entry["kind"] == "accepted"]
 
     def count_accepted(self) -> int:
         try:
@@ -56,15 +60,17 @@ class Watch:
             return 0
 
     def read_tasks(self) -> None:
-        """Note which tasks have ended without a picture. Before the API starts again, since it then tidies up."""
-        for entry in _lines(self._api / "tasks.jsonl"):
+        """Note what has become of the tasks. Before the API starts again, since it then tidies up."""
+        for entry in read_lines(self._api / "tasks.jsonl"):
             if entry.get("status") in ENDED_THERE and entry.get("finish_time"):
                 self.gone.note(entry["id"], entry["finish_time"] / 1000, entry["status"].lower())
+            if entry.get("shown_picture"):
+                self.shown[tuple(entry["picture"]["inputs"])].add(entry["shown_picture"])
 
     def forgotten_now(self) -> None:
         """The API has lost its memory: whatever it had accepted is unknown from here on."""
         for entry in self.accepted():
-            self.gone.note(entry["task_id"], time.time(), "forgotten")
+            self.gone.note(entry["task_id"], time.time(), FORGOTTEN)
 
     def counts(self) -> Counter[str] | None:
         """How many jobs are in which status; None while Redis does not answer."""
@@ -87,7 +93,8 @@ def accepted_at(entry: dict[str, Any]) -> float:
     return datetime.fromisoformat(entry["at"]).astimezone(UTC).timestamp()
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file that may still be written."""
     found: list[dict[str, Any]] = []
     try:
         text = path.read_text(encoding="utf-8")

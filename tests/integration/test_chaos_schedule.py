@@ -41,6 +41,12 @@ def test_the_last_jobs_are_left_to_recover_in() -> None:
     assert due[-1] <= LATEST_SHARE * MANY.jobs
 
 
+def test_a_kind_that_needs_waiting_jobs_comes_early() -> None:
+    faults = draw(replace(MANY, only=("poison-job", "producer-clock")))
+    assert all(fault.after <= KINDS[fault.kind].latest * MANY.jobs for fault in faults)
+    assert max(fault.after for fault in faults) < LATEST_SHARE / 2 * MANY.jobs
+
+
 def test_only_limits_the_kinds() -> None:
     faults = draw(replace(MANY, only=("redis-kill", "api-forgets")))
     assert {fault.kind for fault in faults} == {"redis-kill", "api-forgets"}
@@ -76,3 +82,21 @@ def test_a_trap_that_was_taken_away_catches_nobody(tmp_path: Path) -> None:
     assert trap.disarm()
     traps.spring("claimed")
     assert trap.caught is None
+
+
+def test_a_poison_job_kills_everybody_who_claims_it_and_no_other_job_does(tmp_path: Path) -> None:
+    traps = Traps(tmp_path / "traps")
+    assert traps.poisoned() == set()
+    traps.poison("job_1")
+    taste = (
+        "import sys; from pathlib import Path; from ops.chaos.traps import Traps; "
+        f"Traps(Path({str(tmp_path / 'traps')!r})).taste(sys.argv[1])"
+    )
+    ends = [
+        subprocess.run([sys.executable, "-c", taste, job], check=False, timeout=30).returncode
+        for job in ("job_1", "job_2", "job_1")
+    ]
+    assert ends == [-signal.SIGKILL, 0, -signal.SIGKILL]
+    assert traps.poisoned() == {"job_1"}
+    traps.cure("job_1")
+    assert traps.poisoned() == set()

@@ -1,0 +1,47 @@
+"""Kinds of faults whose end is known: which jobs get no picture, and for what reason (I1, I2, I4, I5, I9)."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops.chaos.judge import Verdict
+from ops.chaos.options import Options
+from ops.chaos.run import run
+from tests.conftest import no_server
+
+JOBS = 24
+
+
+@pytest.fixture(autouse=True)
+def _server(server_binary: object) -> None:
+    """Without a server there is no run."""
+    if server_binary is None:  # pragma: no cover
+        no_server("none found")
+
+
+def verdict_on(kind: str) -> Verdict:
+    report = run(Options(seed=3, jobs=JOBS, faults=1, only=(kind,), workers=2, settle_seconds=60.0))
+    told = report.as_json() | {"histories": report.verdict.histories}
+    assert report.verdict.good, told
+    assert [strike.problem for strike in report.strikes] == [""], told
+    return report.verdict
+
+
+@pytest.mark.parametrize("kind", ["redis-swapped", "redis-disk-full", "pictures-disk-full", "callbacks-storm"])
+def test_every_job_comes_to_its_picture_all_the_same(kind: str) -> None:
+    assert verdict_on(kind).final == {"succeeded": JOBS}
+
+
+def test_a_job_that_kills_its_workers_is_parked_and_all_others_succeed() -> None:
+    verdict = verdict_on("poison-job")
+    assert verdict.final == {"parked": 1, "succeeded": JOBS - 1}
+    assert ": poison: 3 workers in a row were lost" in verdict.parked[0]
+
+
+@pytest.mark.parametrize("kind", ["pictures-shared", "duplicate-ids"])
+def test_jobs_that_share_a_task_or_a_picture_are_parked_and_all_others_succeed(kind: str) -> None:
+    verdict = verdict_on(kind)
+    parked = verdict.final["parked"]
+    assert verdict.final == {"parked": parked, "succeeded": JOBS - parked}
+    assert parked >= 2
+    assert all(": conflict: " in line for line in verdict.parked)
