@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import datetime
 
@@ -26,8 +27,13 @@ class HistoryEntry(BaseModel):
 
     @classmethod
     def of(cls, event: Event, before: Job, after: Job, detail: str, at: datetime) -> HistoryEntry:
-        name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
-        return cls(at=at, event=name, before=before.status, after=after.status, detail=detail[:MAX_DETAIL_CHARACTERS])
+        return cls(
+            at=at,
+            event=_snake_case(type(event).__name__),
+            before=before.status,
+            after=after.status,
+            detail=detail[:MAX_DETAIL_CHARACTERS],
+        )
 
     @classmethod
     def enqueued(cls, job: Job) -> HistoryEntry:
@@ -35,3 +41,8 @@ class HistoryEntry(BaseModel):
 
     def to_line(self) -> str:
         return self.model_dump_json(exclude_defaults=True)
+
+
+@functools.cache
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import uuid
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,7 +58,7 @@ class Write:
         facts: dict[str, Any] = {
             "id": after.id,
             "version": version,
-            "write": uuid.uuid4().hex,
+            "write": secrets.token_hex(16),
             "slot": "hold" if after.status.holds_slot else "free",
             "slot_limit": bounds.slots,
             "budget": bounds.submissions,

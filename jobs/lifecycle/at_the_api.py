@@ -77,7 +77,7 @@ def _with_news(attempt: Attempt, event: events.TaskSeen, moment: Moment) -> Atte
 
 
 def _same_but_for_time(one: Attempt, other: Attempt) -> bool:
-    return one.but(seen_at=None) == other.but(seen_at=None)
+    return one == other.but(seen_at=one.seen_at)
 
 
 def _succeeded_there(

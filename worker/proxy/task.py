@@ -78,7 +78,9 @@ def parse_task(data: object) -> TaskView | None:
 
 def classify_failure(fail_reason: str | None) -> FailureClass:
     """The class of a failed task's reason; `failed` when its words are unknown or missing."""
-    words = (fail_reason or "").lower()
+    if not fail_reason:
+        return FailureClass.FAILED
+    words = fail_reason.lower()
     return next((kind for kind, needles in _FAILURE_WORDS if any(n in words for n in needles)), FailureClass.FAILED)
 
 
