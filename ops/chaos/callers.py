@@ -10,16 +10,21 @@ import asyncio
 import json
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import cast
+
+import uvloop
 
 from worker.hooks import Hooks
 
 HOST = "127.0.0.1"
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
+# How often it is looked for what is due; what waits meanwhile is late, not slow.
+TICK_SECONDS = 0.001
 # Several times what the known servers use for their callbacks.
 CONNECTIONS = 128
 FORGERS = 16
@@ -48,10 +53,11 @@ class Heard:
     """What was answered."""
 
     codes: Counter[str] = field(default_factory=Counter)
-    latencies_ms: list[float] = field(default_factory=list)  # from the first byte sent, connecting included
+    latencies_ms: list[float] = field(default_factory=list)  # from when it was sent
     late_ms: list[float] = field(default_factory=list)  # from when it should have been sent
     acknowledged: dict[int, int] = field(default_factory=dict)  # job -> the furthest step that got 200
     seconds: float = 0.0
+    cpu_seconds: float = 0.0  # of those who call
 
 
 def name_of(job: int) -> str:
@@ -77,64 +83,137 @@ def task_json(job: int, status: str, percent: int) -> bytes:
 
 
 def honest(target: Target, callbacks: int) -> Heard:
-    """Send that many true callbacks, evenly over the time, each when it is due, however long the others take."""
-    return asyncio.run(_honest(target, callbacks))
+    """Send that many true callbacks, evenly over the time, each when it is due, however long the others take.
+
+    All are made before the first is sent. Each takes a connection that is free; where none is, it waits for one, and
+    that counts in `late_ms`.
+    """
+    plan = deque(_plan(target, callbacks))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_Honest(target, plan).call_all())
 
 
-async def _honest(target: Target, callbacks: int) -> Heard:
-    heard = Heard()
-    due = _plan(target, callbacks)
-    start = time.monotonic()
-    async with asyncio.timeout(3 * target.seconds + 60), asyncio.TaskGroup() as callers:
-        for _ in range(min(CONNECTIONS, callbacks)):
-            callers.create_task(_calls(target.port, due, start, heard))
-    heard.seconds = time.monotonic() - start
-    return heard
+@dataclass(slots=True)
+class _Call:
+    due: float  # seconds from the start
+    job: int
+    step: int
+    message: bytes
+    sent: float = 0.0  # by the loop's clock
 
 
-def _plan(target: Target, callbacks: int) -> Iterator[tuple[float, int, int, bytes]]:
-    """When, which job, which step, and the bytes: a job's steps in order, many jobs at a time."""
+def _plan(target: Target, callbacks: int) -> Iterator[_Call]:
+    """A job's steps in order, many jobs at a time."""
     hooks = Hooks([target.secret], None)
+    paths = [f"/hooks/{hooks.token(name_of(job), 1)}" for job in range(target.jobs)]
     for number in range(callbacks):
         step, job = divmod(number, target.jobs)
         status, percent = STEPS[min(step, len(STEPS) - 1)]
-        body = task_json(job, status, percent)
-        yield number * target.seconds / callbacks, job, step, request(f"/hooks/{hooks.token(name_of(job), 1)}", body)
+        due = number * target.seconds / callbacks
+        yield _Call(due, job, step, request(paths[job], task_json(job, status, percent)))
 
 
-async def _calls(port: int, due: Iterator[tuple[float, int, int, bytes]], start: float, heard: Heard) -> None:
-    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-    for at, job, step, message in due:
-        if (wait := start + at - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
-        began = time.monotonic()
-        try:
-            connection = connection or await _connect(port)
-            code = await _ask(connection, message)
-        except (OSError, TimeoutError, EOFError) as error:
-            code, connection = f"none: {type(error).__name__}", None
-        done = time.monotonic()
-        heard.codes[code] += 1
-        heard.latencies_ms.append((done - began) * 1000)
-        heard.late_ms.append((done - start - at) * 1000)
+class _Honest:
+    """Several connections that are kept open, and what is due on whichever is free."""
+
+    def __init__(self, target: Target, plan: deque[_Call]) -> None:
+        self._target = target
+        self._plan = plan
+        self._left = len(plan)
+        self._heard = Heard()
+        self._free: list[_Line] = []
+        self._busy: set[_Line] = set()
+
+    async def call_all(self) -> Heard:
+        self._loop = asyncio.get_running_loop()
+        for _ in range(min(CONNECTIONS, self._left)):
+            await self._connect()
+        self._start, cpu = self._loop.time(), time.process_time()
+        async with asyncio.timeout(3 * self._target.seconds + 60):
+            while self._left:
+                self._send_due()
+                self._give_up()
+                await asyncio.sleep(TICK_SECONDS)
+        self._heard.seconds = self._loop.time() - self._start
+        self._heard.cpu_seconds = time.process_time() - cpu
+        for line in self._free:
+            line.transport.close()
+        return self._heard
+
+    async def _connect(self) -> None:
+        _, line = await self._loop.create_connection(lambda: _Line(self), HOST, self._target.port)
+        self._free.append(line)
+
+    def _send_due(self) -> None:
+        now = self._loop.time()
+        while self._free and self._plan and self._plan[0].due <= now - self._start:
+            line = self._free.pop()
+            self._busy.add(line)
+            line.ask(self._plan.popleft(), now)
+
+    def _give_up(self) -> None:
+        too_old = self._loop.time() - ANSWER_SECONDS
+        for line in [line for line in self._busy if line.call and line.call.sent < too_old]:
+            line.transport.abort()
+
+    def heard(self, line: _Line, call: _Call, code: str) -> None:
+        """An answer came, or the connection went: then there is none, and a new connection takes its place."""
+        now = self._loop.time()
+        self._left -= 1
+        self._busy.discard(line)
+        self._heard.codes[code] += 1
+        self._heard.latencies_ms.append((now - call.sent) * 1000)
+        self._heard.late_ms.append((now - self._start - call.due) * 1000)
         if code == "200":
-            heard.acknowledged[job] = max(step, heard.acknowledged.get(job, 0))
-    if connection:
-        connection[1].close()
+            self._heard.acknowledged[call.job] = max(call.step, self._heard.acknowledged.get(call.job, 0))
+        if not line.lost:
+            self._free.append(line)
+            self._send_due()
+
+    def lost(self, line: _Line) -> None:
+        if line in self._free:
+            self._free.remove(line)
+        if self._left:
+            line.successor = self._loop.create_task(self._connect())
+
+
+class _Line(asyncio.Protocol):
+    """One connection: one call at a time. No answer of the receiver has a body."""
+
+    def __init__(self, caller: _Honest) -> None:
+        self._caller = caller
+        self._answer = b""
+        self.call: _Call | None = None
+        self.lost = False
+        self.successor: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def ask(self, call: _Call, now: float) -> None:
+        self.call, call.sent = call, now
+        self.transport.write(call.message)
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        if self._answer.endswith(b"\r\n\r\n"):
+            code, self._answer = self._answer[9:12].decode(), b""
+            self._done(code)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost = True
+        self._done(f"none: {type(error).__name__}")
+        self._caller.lost(self)
+
+    def _done(self, code: str) -> None:
+        if self.call is not None:
+            call, self.call = self.call, None
+            self._caller.heard(self, call, code)
 
 
 async def _connect(port: int, source: str = HOST) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     async with asyncio.timeout(CONNECT_SECONDS):
         return await asyncio.open_connection(HOST, port, local_addr=(source, 0))
-
-
-async def _ask(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], message: bytes) -> str:
-    """The code of the answer. No answer of the receiver has a body."""
-    reader, writer = connection
-    writer.write(message)
-    async with asyncio.timeout(ANSWER_SECONDS):
-        head = await reader.readuntil(b"\r\n\r\n")
-    return head[9:12].decode()
 
 
 # Those who only hold connections open ------------------------------------------------------------------------------
@@ -188,7 +267,7 @@ async def _forgers(target: Target, count: int, seed: int) -> Heard:
     async with asyncio.timeout(target.seconds), asyncio.TaskGroup() as group:
         for _ in range(FORGERS):
             group.create_task(_forges(target, rounds, count, seed, heard))
-    heard.seconds = time.monotonic() - start
+    heard.seconds, heard.cpu_seconds = time.monotonic() - start, time.process_time()
     return heard
 
 
