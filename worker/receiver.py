@@ -9,11 +9,9 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import uvicorn
+import uvloop
 
 from jobs.errors import PortInUse
 from jobs.policy import Policy
@@ -22,55 +20,40 @@ from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
 from worker.callbacks import Limits, Receiver
-from worker.connections import MAX_HEAD_BYTES, Connections
+from worker.connection import Connection
+from worker.connections import Connections
 from worker.hooks import Hooks
 from worker.main import set_up_logging
 
 BACKLOG = 2048
 KERNEL_BUFFER_BYTES = 64 * 1024
 LEAVE_SECONDS = 5
-# For a request that was read and recorded: only its answer is left.
+# For a callback that was recorded, or was not in time: only its answer is left.
 ANSWER_MARGIN_SECONDS = 5.0
 
 
-class ReceiverServer(uvicorn.Server):
-    """Leaves with exit code 0 when it is told to: uvicorn would send itself the signal again once it has shut down."""
+async def serve(listener: socket.socket, receiver: Receiver, settings: Settings, leaving: asyncio.Event) -> None:
+    """Answer whoever calls, until it is time to leave; what was asked by then is answered.
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-
-
-def server_config(receiver: Receiver, settings: Settings) -> uvicorn.Config:
-    """uvicorn with everything off that a receiver does not need."""
-    proxies = settings.receiver_trusted_proxies.split(",") if settings.receiver_trusted_proxies else []
+    Args:
+        listener: from `listen`.
+        receiver: what answers.
+        settings: how many connections, and how long.
+        leaving: set when it is time.
+    """
     connections = Connections(
         most=settings.receiver_connections,
         most_of_one=settings.receiver_connections_per_address,
-        proxies=proxies,
+        proxies=settings.receiver_trusted_proxies.split(",") if settings.receiver_trusted_proxies else [],
         head_seconds=settings.receiver_head_seconds,
-        answer_seconds=settings.receiver_body_seconds + settings.receiver_store_seconds + ANSWER_MARGIN_SECONDS,
+        body_seconds=settings.receiver_body_seconds,
+        answer_seconds=settings.receiver_store_seconds + ANSWER_MARGIN_SECONDS,
     )
-    return uvicorn.Config(
-        receiver,
-        http=connections.protocol,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=proxies,
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        log_level="error",  # what strangers send is no reason to write a line
-        access_log=False,  # the address of a callback is a secret
-        server_header=False,
-        date_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=max(1, int(settings.receiver_head_seconds)),
-        timeout_graceful_shutdown=LEAVE_SECONDS,
-    )
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(connections, receiver), sock=listener, backlog=BACKLOG)
+    await leaving.wait()
+    server.close()
+    await connections.leave(LEAVE_SECONDS)
 
 
 def run_receiver(settings: Settings, announce_file: Path | None = None) -> int:
@@ -93,10 +76,18 @@ def run_receiver(settings: Settings, announce_file: Path | None = None) -> int:
     print(f"receiver listening on {url}", file=sys.stderr, flush=True)
     if announce_file is not None:
         _announce(announce_file, url)
-    ReceiverServer(server_config(receiver, settings)).run(sockets=[listener])
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_told(listener, receiver, settings))
     receiver.close()
     store.close()
     return 0
+
+
+async def _until_told(listener: socket.socket, receiver: Receiver, settings: Settings) -> None:
+    leaving = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, leaving.set)
+    await serve(listener, receiver, settings, leaving)
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import uvicorn
+import uvloop
 
 from jobs import events
 from jobs.job import Job
@@ -20,11 +21,11 @@ from jobs.policy import Policy
 from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
-from tests.integration.workbench import Written, wait_for
+from tests.integration.workbench import Written
 from tests.unit.lifecycle_world import new_job
 from worker.callbacks import Limits, Receiver
 from worker.hooks import Hooks
-from worker.receiver import listen, server_config
+from worker.receiver import listen, serve
 
 SECRET = b"a-secret-of-the-tests"
 
@@ -38,6 +39,8 @@ class Listening:
     hooks: Hooks
     wakeups: Written
     port: int
+    application: Receiver
+    leave: Callable[[], object]  # as a signal tells it to
 
     def add(self, job_id: str = "job_1") -> Job:
         """A job whose first attempt is committed, and not answered."""
@@ -70,19 +73,31 @@ def listening(
     hooks, wakeups = hooks or Hooks([SECRET], None), Written(settings)
     listener = listen(settings)
     application = Receiver(store, hooks, wakeups, Limits.from_settings(settings))
-    server = uvicorn.Server(server_config(application, settings))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
+    port = listener.getsockname()[1]
     try:
-        wait_for(lambda: server.started, lambda: "the receiver did not start")
-        port = listener.getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
-            yield Listening(http, store, hooks, wakeups, port)
+        with (
+            serving(listener, application, settings) as leave,
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as http,
+        ):
+            yield Listening(http, store, hooks, wakeups, port, application, leave)
     finally:
-        server.should_exit = True
-        thread.join()
         application.close()
         store.close()
+
+
+@contextmanager
+def serving(listener: socket.socket, application: Receiver, settings: Settings) -> Iterator[Callable[[], object]]:
+    """It may be called at once: what is asked before it serves waits in the kernel."""
+    runner, leaving = asyncio.Runner(loop_factory=uvloop.new_event_loop), asyncio.Event()
+    loop = runner.get_loop()
+    thread = threading.Thread(target=runner.run, args=(serve(listener, application, settings, leaving),))
+    thread.start()
+    try:
+        yield lambda: loop.call_soon_threadsafe(leaving.set)
+    finally:
+        loop.call_soon_threadsafe(leaving.set)
+        thread.join()
+        runner.close()
 
 
 def everything(connection: socket.socket) -> bytes:

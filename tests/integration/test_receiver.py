@@ -22,7 +22,7 @@ from jobs.settings import Settings
 from jobs.store import JobStore
 from tests.integration.listening import Listening, listening, task
 from tests.integration.workbench import wait_for
-from worker.callbacks import MAX_BODY_BYTES
+from worker.http import MAX_BODY_BYTES
 
 
 @pytest.fixture

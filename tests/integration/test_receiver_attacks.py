@@ -8,14 +8,16 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from jobs.errors import StoreUnavailable
+from jobs.events import Event
+from jobs.job import Status
 from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.server import connect
@@ -24,9 +26,22 @@ from jobs.store import JobStore
 from tests.integration.listening import SECRET, Listening, everything, listening, task
 from tests.integration.workbench import wait_for
 from worker import recorder as room
-from worker.callbacks import MAX_BODY_BYTES, MAX_HEADERS, Receiver
-from worker.connections import MAX_HEAD_BYTES, MAX_UNREAD_BYTES
+from worker.callbacks import Receiver
+from worker.connection import Connection
+from worker.connections import Connections
 from worker.hooks import Hooks
+from worker.http import (
+    MAX_BODY_BYTES,
+    MAX_FRAMED_BYTES,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_UNREAD_BYTES,
+    NOT_FOUND,
+    NOT_HTTP,
+    Answer,
+    Head,
+    Reader,
+)
 from worker.limits import Buckets, sender
 
 OLD, NEW = b"the-old-secret-of-a-test", b"the-new-secret-of-a-test"
@@ -85,6 +100,17 @@ def sent_until_cut(connection: socket.socket, data: bytes, pause_seconds: float 
     pytest.fail(f"it was not cut: {sent} bytes went out")
 
 
+def sent_until_stuck(connection: socket.socket, data: bytes) -> int:
+    """Send the same again and again; returns how many bytes went out before the other side took no more."""
+    sent = 0
+    try:
+        while sent < 64 * MAX_UNREAD_BYTES:
+            sent += connection.send(data)
+    except TimeoutError:
+        pass
+    return sent
+
+
 def seconds_until_cut(connection: socket.socket) -> float:
     began = time.monotonic()
     everything(connection)
@@ -122,12 +148,15 @@ def test_every_forgery_gets_the_same_answer_to_the_byte(listen: Listen) -> None:
         "/openapi.json",
     ]
     answers = {ask(receiver, head(one, length=0)) for one in paths}
-    methods = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW", "post")
+    methods = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
     answers |= {ask(receiver, head(path, method=method, length=0)) for method in methods}
     answers |= {ask(receiver, head("/livez", method=method, length=0)) for method in ("POST", "HEAD", "OPTIONS")}
     body = json.dumps(task()).encode()
     answers.add(ask(receiver, head(receiver.path("nobody"), length=len(body)) + body))  # true, but there is no such job
     assert answers == {b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"}
+    # Nor does it matter which address is asked by a method that nobody knows.
+    odd = {ask(receiver, head(one, method=method)) for one in (path, "/x") for method in ("BREW", "post")}
+    assert odd == {NOT_HTTP.text}
 
 
 def test_a_forgery_costs_no_io(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,18 +184,12 @@ def test_health_is_told_to_this_machine_alone(listen: Listen) -> None:
 
 
 def _health_for(application: Receiver, host: str) -> int:
-    told: list[int] = []
-
-    async def send(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            told.append(message["status"])
-
-    async def receive() -> Any:
-        raise AssertionError("nothing is read")
-
-    scope = {"type": "http", "method": "GET", "raw_path": b"/livez", "headers": [], "client": (host, 1)}
-    asyncio.run(application({**scope, "server": ("10.0.0.5", 8791)}, receive, send))
-    return told[0]
+    head = Head(b"GET", b"/livez", [], peer=host, own="10.0.0.5", is_proxy=lambda _: False)
+    decided = application.screen(head)
+    if isinstance(decided, Answer):
+        return code(decided.text)
+    assert asyncio.iscoroutine(decided)
+    return code(asyncio.run(decided).text)
 
 
 def test_what_is_no_http_gets_a_short_answer_and_no_line_in_the_log(
@@ -177,13 +200,117 @@ def test_what_is_no_http_gets_a_short_answer_and_no_line_in_the_log(
         for message in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"GET /\r\n\r\n", b"\r\n" * 9000):
             with receiver.connect() as connection:
                 connection.sendall(message)
-                assert everything(connection) in (
-                    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-                    b"",
-                )
+                assert everything(connection) in (NOT_HTTP.text, NOT_FOUND.then_close().text, b"")
         ask(receiver, head("/", "Upgrade: websocket", "Connection: Upgrade", length=0))
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("uvicorn")] == []
+    assert [record.getMessage() for record in caplog.records if record.name != "httpx"] == []
     assert receiver.call(task()) == 200
+
+
+# What HTTP allows ----------------------------------------------------------------------------------------------------
+
+
+def test_requests_that_come_at_once_are_answered_in_order(listen: Listen) -> None:
+    """The forged ones at no cost, the true one when it is durable: the order is that of the requests."""
+    receiver = listen()
+    body = json.dumps(task()).encode()
+    true, forged = head(receiver.path(), length=len(body)) + body, head("/forged", length=0)
+    with receiver.connect() as connection:
+        connection.sendall(forged + true + forged + true + head("/", "Connection: close", length=0))
+        answers = everything(connection).split(b"\r\n\r\n")[:-1]
+    assert list(map(code, answers)) == [404, 200, 404, 200, 404]
+    assert b"connection: close" in answers[-1]
+
+
+def test_a_caller_that_asks_before_it_sends_a_body(listen: Listen) -> None:
+    receiver = listen()
+    body = json.dumps(task()).encode()
+    with receiver.connect() as connection:
+        connection.sendall(head(receiver.path(), "Expect: 100-continue", "Connection: close", length=len(body)))
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert code(everything(connection)) == 200
+    assert code(ask(receiver, head("/forged", "Expect: 100-continue"))) == 404, "a stranger need not send it"
+
+
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+def test_a_caller_that_wants_to_speak_something_else_is_let_go(listen: Listen, method: str) -> None:
+    receiver = listen()
+    with receiver.connect() as connection:
+        connection.sendall(head("/", "Upgrade: websocket", "Connection: Upgrade", method=method, length=0))
+        began = time.monotonic()
+        assert code(everything(connection)) == 404
+        assert time.monotonic() - began < PROMPT_SECONDS
+
+
+def test_a_callback_in_the_smallest_chunks(listen: Listen) -> None:
+    receiver = listen()
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in json.dumps(task()).encode())
+    start = f"POST {receiver.path()} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    assert code(ask(receiver, start + chunks + b"0\r\n\r\n")) == 200
+
+
+def test_chunks_that_are_all_frame(listen: Listen) -> None:
+    """Their extensions and trailers are part of no body, and could go on for ever."""
+    receiver = listen()
+    start = f"POST {receiver.path()} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    for frame in (
+        b"1;" + b"x" * MAX_FRAMED_BYTES,
+        b"0\r\nX: " + b"x" * MAX_FRAMED_BYTES,
+        b"0\r\n" + b"X: 1\r\n" * 10**5,
+    ):
+        with receiver.connect() as connection:
+            try:
+                connection.sendall(start + frame + b"x" * MAX_HEAD_BYTES)
+            except OSError:
+                continue  # it had enough before the end
+            assert everything(connection)[:12] in (b"HTTP/1.1 413", b"HTTP/1.1 400", b"")
+    assert receiver.call(task()) == 200
+
+
+def test_trailers_are_not_kept() -> None:
+    heads: list[Head] = []
+
+    class Silent(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return False
+
+        def resume_reading(self) -> None:
+            pass
+
+    class Screened:
+        def screen(self, one: Head) -> Reader:
+            heads.append(one)
+            return cast("Reader", lambda _: None)
+
+    async def feed() -> None:
+        connection = Connection(Connections(1, 1), Screened())
+        connection.connection_made(Silent())
+        connection.data_received(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: 1\r\n" * 1000)
+        connection.connection_lost(None)
+
+    asyncio.run(feed())
+    assert [len(one.headers) for one in heads] == [1]
+
+
+def test_a_callback_that_is_being_written_is_answered_before_the_receiver_leaves(
+    redis_url: str, keys: Keys, tmp_path: Path
+) -> None:
+    settings = Settings.load({}, data_dir=tmp_path, redis_url=redis_url, receiver_port=0)
+    store = SlowStore(redis_url, keys)
+    store.let.set()
+    with ExitStack() as stack:
+        receiver = stack.enter_context(listening(settings, keys, store=store))
+        receiver.add()
+        store.let.clear()
+        body = json.dumps(task()).encode()
+        asking, idle = (stack.enter_context(receiver.connect()) for _ in range(2))
+        before = len(store.batches)
+        asking.sendall(head(receiver.path(), length=len(body)) + body)
+        wait_for(lambda: len(store.batches) > before, lambda: "it is not written")
+        receiver.leave()
+        assert everything(idle) == b"", "who asks nothing is let go"
+        store.let.set()
+        assert code(everything(asking)) == 200
 
 
 # Too much ------------------------------------------------------------------------------------------------------------
@@ -297,6 +424,23 @@ def test_a_caller_that_never_reads_its_answers(listen: Listen) -> None:
         sent_until_cut(deaf, head("/forged", length=0) * 500)
 
 
+def test_who_asks_on_and_on_before_it_was_answered_is_not_listened_to(
+    listen: Listen, redis_url: str, keys: Keys
+) -> None:
+    store = SlowStore(redis_url, keys)
+    store.let.set()
+    receiver = listen(store=store, receiver_store_seconds=20, receiver_forged_per_second=10**6)
+    receiver.add()
+    store.let.clear()
+    body = json.dumps(task()).encode()
+    with receiver.connect() as connection:
+        connection.settimeout(1.0)
+        connection.sendall(head(receiver.path(), length=len(body)) + body)
+        assert sent_until_stuck(connection, head("/forged", length=0) * 500) < 64 * MAX_UNREAD_BYTES
+        store.let.set()
+        assert code(connection.recv(17)) == 200
+
+
 # Too many ------------------------------------------------------------------------------------------------------------
 
 
@@ -398,10 +542,12 @@ class SlowStore(JobStore):
     def __init__(self, redis_url: str, keys: Keys) -> None:
         super().__init__(connect(redis_url), Policy(), keys)
         self.let = threading.Event()
+        self.batches: list[int] = []  # how many callbacks came together
 
-    def apply_many(self, *args: Any, **kwargs: Any) -> Any:
+    def apply_many(self, happened: Sequence[tuple[str, Event]], *args: Any, **kwargs: Any) -> Any:
+        self.batches.append(len(happened))
         self.let.wait(30)
-        return super().apply_many(*args, **kwargs)
+        return super().apply_many(happened, *args, **kwargs)
 
 
 def test_a_store_that_hangs_is_not_waited_for(listen: Listen, redis_url: str, keys: Keys) -> None:
@@ -439,6 +585,48 @@ def test_when_too_many_wait_the_next_hears_it_at_once(
         assert time.monotonic() - began < PROMPT_SECONDS
         store.let.set()
         assert [code(everything(connection)) for connection in waiting] == [200] * 5
+
+
+def test_those_that_wait_are_written_together_and_one_that_fails_fails_alone(
+    listen: Listen, redis_url: str, keys: Keys
+) -> None:
+    store = SlowStore(redis_url, keys)
+    store.let.set()
+    receiver = listen(store=store, receiver_store_seconds=20)
+    names = [f"job_{number}" for number in range(20)]
+    for name in names:
+        receiver.add(name)
+    store._redis.hset(keys.job("job_7"), "doc", "{")
+    store.let.clear()
+    before = len(store.batches)
+    with ExitStack() as stack:
+        waiting = [stack.enter_context(receiver.connect()) for _ in names]
+        for name, connection in zip(names, waiting, strict=True):
+            body = json.dumps(task(id=f"task of {name}")).encode()
+            connection.sendall(head(receiver.path(name), "Connection: close", length=len(body)) + body)
+        known = receiver.application._recorder._waiting
+        wait_for(lambda: sum(store.batches[before:]) + len(known) == len(names), lambda: "they do not wait")
+        store.let.set()
+        codes = [code(everything(connection)) for connection in waiting]
+    assert codes == [503 if name == "job_7" else 200 for name in names]
+    assert sum(store.batches[before:]) == len(names)
+    assert len(store.batches[before:]) <= room.WRITERS + 1, "one batch a writer, and one of all that waited"
+
+
+def test_a_callback_whose_time_was_up_is_not_written_later(listen: Listen, redis_url: str, keys: Keys) -> None:
+    """The API was told "later": what it says then is not to be overtaken by what it said before."""
+    store = SlowStore(redis_url, keys)
+    store.let.set()
+    receiver = listen(store=store, receiver_store_seconds=SOON_SECONDS)
+    for number in range(room.WRITERS + 2):
+        receiver.add(f"job_{number}")
+    store.let.clear()
+    for number in range(room.WRITERS + 1):
+        assert receiver.call(task(id=f"t{number}"), f"job_{number}") == 503
+    store.let.set()
+    last = room.WRITERS + 1
+    wait_for(lambda: receiver.call(task(id=f"t{last}"), f"job_{last}") == 200, lambda: "it does not come back")
+    assert store.get(f"job_{last - 1}").status is Status.COMMITTED
 
 
 def test_whatever_breaks_inside_a_stranger_hears_only_later(
