@@ -23,13 +23,12 @@ DISPATCH = "blendq.dispatch"  # (): a slot may be free, or a job due
 SWEEP = "blendq.sweep"  # (): look for ended leases, silent jobs and lost wake-ups
 
 TICK_SECONDS = 1.0
-# A tick that nobody took in this time is dropped: the next one says the same.
-TICK_EXPIRES_SECONDS = 10.0
 VISIBILITY_MARGIN_SECONDS = 600.0
 SUBMISSION_MARGIN_SECONDS = 15.0
 # Its own prefix, so that every key of ours starts with blendq.
 BROKER_PREFIX = "blendq:celery:"
 QUEUES = ("control", "submit", "collect")
+CONTROL_LIST = BROKER_PREFIX + "control"  # where the broker keeps the ticks
 
 
 def make_app(settings: Settings) -> Celery:
@@ -79,7 +78,6 @@ def _safety(settings: Settings) -> dict[str, object]:
             "health_check_interval": 15,
             **({} if settings.redis_address().startswith("unix:") else {"socket_keepalive": True}),
         },
-        "beat_scheduler": "celery.beat:Scheduler",  # in memory: the ticks need no file
     }
 
 
@@ -95,10 +93,7 @@ def _routes() -> dict[str, object]:
 
 def _ticks() -> dict[str, object]:
     """Dispatch and sweep run by the clock too, so that no lost wake-up can stop anything."""
-    return {
-        task: {"task": task, "schedule": TICK_SECONDS, "options": {"expires": TICK_EXPIRES_SECONDS}}
-        for task in (DISPATCH, SWEEP)
-    }
+    return {task: {"task": task, "schedule": TICK_SECONDS} for task in (DISPATCH, SWEEP)}
 
 
 class Wakeups:

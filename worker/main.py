@@ -9,10 +9,14 @@ from pathlib import Path
 
 from celery import signals
 
-from jobs.queue import make_app
+from jobs.policy import Policy
+from jobs.queue import CONTROL_LIST, make_app
+from jobs.server import connect
 from jobs.settings import Settings
+from jobs.store import JobStore
 from worker.context import Context, process_name
 from worker.tasks import register
+from worker.ticks import Ticks
 from worker.watchdog import Watchdog
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -57,18 +61,14 @@ def run_beat(settings: Settings) -> int:
     set_up_logging()
     trace = tick_file(settings)
     trace.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def left(**_: object) -> None:
-        trace.touch()
-
-    signals.after_task_publish.connect(left, weak=False)
-    app = make_app(settings)
-    app.Beat(loglevel="INFO", quiet=True).run()
+    store = JobStore(connect(settings.redis_address()), Policy.from_settings(settings))
+    ticks = functools.partial(Ticks, waiting=lambda: store.gate.messages([CONTROL_LIST]), alive=trace.touch)
+    make_app(settings).Beat(scheduler_cls=ticks, loglevel="INFO", quiet=True).run()
     return 0
 
 
 def tick_file(settings: Settings) -> Path:
-    """Beat touches it whenever a tick has reached the broker, so that its age tells whether beat does its work."""
+    """Beat touches it when a tick has reached the broker, or enough wait there: its age tells whether beat works."""
     return settings.data_dir / "beat.tick"
 
 
