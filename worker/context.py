@@ -104,11 +104,16 @@ def open_images(settings: Settings) -> ImageStore:
     )
 
 
+def wakes_somebody(applied: Applied) -> bool:
+    """Whether there is something to do now that was not before."""
+    return applied.changed and (applied.after.status in (Status.COLLECTING, Status.WAITING) or applied.freed_slot)
+
+
 def follow_up(store: JobStore, wakeups: Wakeups, *applied: Applied) -> None:
     """Wake up whoever has something to do now. What gets lost here is found by the sweep."""
-    changed = [one for one in applied if one.changed]
-    for one in changed:
+    known = [one for one in applied if wakes_somebody(one)]
+    for one in known:
         if one.after.status is Status.COLLECTING:
             wakeups.collect(one.after.id)
-    if any(one.freed_slot or one.after.status is Status.WAITING for one in changed) and store.gate.ask_dispatch():
+    if any(one.freed_slot or one.after.status is Status.WAITING for one in known) and store.gate.ask_dispatch():
         wakeups.dispatch()

@@ -19,7 +19,7 @@ from jobs.errors import StoreUnavailable
 from jobs.events import Event
 from jobs.queue import Wakeups
 from jobs.store import Applied, JobStore
-from worker.context import follow_up
+from worker.context import follow_up, wakes_somebody
 
 # One decides while the other waits for the disk.
 WRITERS = 2
@@ -27,7 +27,8 @@ WRITERS = 2
 MAX_BATCH = 64
 # Few enough that the last of them is answered soon on a slow machine too; the others hear "later" at once.
 MAX_WAITING = 512
-MAX_FOLLOW_UPS_WAITING = 100
+# Batches. Sending wake-ups is slower than writing; what would pile up is left to the sweep.
+MAX_FOLLOW_UPS_WAITING = 16
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class Recorder:
         return batch
 
     def _follow_up(self, applied: Sequence[Applied]) -> None:
-        changed = [one for one in applied if one.changed]
+        changed = [one for one in applied if wakes_somebody(one)]
         if changed and self._bell_room.acquire(blocking=False):
             self._bell.submit(self._ring, changed).add_done_callback(lambda _: self._bell_room.release())
 
