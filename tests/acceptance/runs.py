@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -148,8 +147,3 @@ def small_manifest(folder: Path, rows: int) -> Path:
     path = folder / "small.jsonl"
     path.write_text("\n".join(lines))
     return path
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

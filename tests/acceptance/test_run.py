@@ -15,7 +15,8 @@ from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
 from ops.sandbox.process import SandboxProcess
-from tests.acceptance.runs import EXAMPLES, Runs, free_port, small_manifest, wait_for
+from tests.acceptance.runs import EXAMPLES, Runs, small_manifest, wait_for
+from tests.ports import free_port
 
 ROWS = 12
 QUICK = ("--speed", "60")

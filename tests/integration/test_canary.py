@@ -32,7 +32,8 @@ from PIL.PngImagePlugin import PngInfo
 from jobs.queue import make_app
 from jobs.settings import Settings
 from ops.sandbox.process import SandboxProcess
-from tests.acceptance.runs import Runs, free_port, wait_for
+from tests.acceptance.runs import Runs, wait_for
+from tests.ports import free_port
 
 # Each starts the whole stack, some of them twice.
 pytestmark = pytest.mark.timeout(400)

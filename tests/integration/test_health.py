@@ -23,6 +23,7 @@ from ops.cli.health import UnhealthyError, _worker_health, beat_health, flower_h
 from ops.embedded import EmbeddedServer
 from ops.ownership import Ownership
 from ops.sandbox.process import SandboxProcess
+from tests.ports import free_port
 
 DEADLINE_SECONDS = 40.0
 LOGIN = "somebody:her-password"
@@ -32,12 +33,10 @@ Start = Callable[..., subprocess.Popen[bytes]]
 @pytest.fixture
 def settings(server_binary: Path, tmp_path: Path) -> Settings:
     """Settings with a server of their own, because tests stop it."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     return Settings(
         data_dir=tmp_path / "data",
         api_url="http://127.0.0.1:9",
-        receiver_port=port,
+        receiver_port=free_port(),
         worker_threads=2,
     )
 

@@ -22,6 +22,7 @@ from jobs.settings import Settings
 from tests.integration.listening import Listening, everything, listening, task
 from tests.integration.test_receiver_attacks import code, head, seconds_until_cut
 from tests.integration.workbench import wait_for
+from tests.ports import free_port
 
 SITE = Path(__file__).parents[2] / "ops/nginx.conf"
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
@@ -58,7 +59,7 @@ def front(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Front]:
     )
     with listening(settings, keys) as receiver:
         receiver.add()
-        port = _free_port()
+        port = free_port()
         config = tmp_path / "nginx.conf"
         config.write_text(_around(_site(port, receiver.port, tmp_path), tmp_path))
         process = subprocess.Popen([NGINX, "-p", str(tmp_path), "-c", str(config)], stderr=subprocess.PIPE, text=True)
@@ -88,11 +89,6 @@ def _around(site: str, folder: Path) -> str:
     user = "user root;\n" if os.getuid() == 0 else ""
     start = f"{user}daemon off;\npid {folder}/nginx.pid;\nerror_log {folder}/main.log info;\nevents {{}}\n"
     return f"{start}http {{\n    access_log {folder}/access.log;\n{paths}{site}\n}}\n"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _open(port: int) -> bool:
