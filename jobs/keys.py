@@ -25,7 +25,7 @@ class Keys:
         self.dispatch_asked = f"{prefix}:dispatch:asked"  # a wake-up for dispatch is on its way
 
     def job(self, job_id: str) -> str:
-        """Hash: `doc` the record as JSON, `version` its number of writes, `write` the name of the last one."""
+        """Hash: `doc` the record as JSON, `version` its number of writes, `writes` the names of the last ones."""
         return f"{self.prefix}:job:{job_id}"
 
     def history(self, job_id: str) -> str:

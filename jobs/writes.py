@@ -58,7 +58,7 @@ class Write:
         facts: dict[str, Any] = {
             "id": after.id,
             "version": version,
-            "write": secrets.token_hex(16),
+            "write": secrets.token_hex(8),
             "slot": "hold" if after.status.holds_slot else "free",
             "slot_limit": bounds.slots,
             "budget": bounds.submissions,

@@ -15,13 +15,17 @@
 --
 -- Returns for each job {"saved"}, {"stale"}, {"full"}, {"spent"}, {"conflict", the job that has the task or picture}, or
 -- {"error", the server's words}: a job that cannot be written holds up none of the others.
--- All effects stand behind the guards, so a repeated call is harmless: the second finds its own name and says "saved".
+-- All effects stand behind the guards, so a repeated call is harmless: the second finds its own name, and says "saved".
+
+-- Others may write a job again before a lost reply is asked for again, though hardly more often than this.
+local NAMES_KEPT = 8
 
 local function save(change, doc, line, first)
   local id, record = change.id, KEYS[first]
 
-  local known = redis.call('HMGET', record, 'version', 'write')
-  if known[2] == change.write then
+  local known = redis.call('HMGET', record, 'version', 'writes')
+  local names = known[2] or ''
+  if string.find(names, change.write, 1, true) then
     return {'saved'}
   end
   if known[1] ~= change.version then
@@ -56,7 +60,8 @@ local function save(change, doc, line, first)
     end
   end
 
-  redis.call('HSET', record, 'doc', doc, 'version', known[1] + 1, 'write', change.write)
+  redis.call('HSET', record, 'doc', doc, 'version', known[1] + 1,
+    'writes', string.sub(change.write .. names, 1, NAMES_KEPT * #change.write))
   redis.call('RPUSH', KEYS[first + 1], line)
   redis.call('LTRIM', KEYS[first + 1], -200, -1)
   redis.call(change.slot == 'hold' and 'SADD' or 'SREM', KEYS[1], id)

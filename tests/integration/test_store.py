@@ -164,6 +164,28 @@ def test_a_lost_reply_counts_as_won(store: JobStore) -> None:
     assert store.counts() == {"submitting": 1}
 
 
+def test_an_order_to_retry_whose_reply_was_lost_is_one_order(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I2: before it is asked for again, the job is sent, and has failed once more. A second order would pay."""
+    add(store)
+    happen(store, "job_1", *UPLOADED, events.Answer(1, AnswerKind.MODERATED, code=24))
+    failed = events.Answer(2, AnswerKind.MODERATED, code=24)
+    meanwhile: list[Event] = [events.Release(), events.Claim("w2"), events.Commit(2), failed]
+    script = store._save_script
+
+    def lose_the_reply(**named: Any) -> Any:
+        answer = script(**named)
+        if meanwhile:
+            todo = meanwhile[:]
+            meanwhile.clear()
+            happen(store, "job_1", *todo)
+            raise redis.ConnectionError("the reply was lost")
+        return answer
+
+    monkeypatch.setattr(store, "_save_script", lose_the_reply)
+    store.apply("job_1", events.Retry())
+    assert (store.get("job_1").status, store.get("job_1").claims) == (Status.FAILED, 2)
+
+
 def test_a_lost_reply_of_create_creates_nothing_twice(store: JobStore) -> None:
     store._create_script = CutReplies(store._create_script, 1)  # type: ignore[assignment]
     now = store.now()
