@@ -166,11 +166,11 @@ def _stopped(prefix: str) -> Action:
 @contextmanager
 def api_restarted(scene: Scene, fault: Fault) -> Iterator[None]:
     """Killed and started again; what it `forgets` is known, since the judge must know it."""
-    part = scene.stack.parts["api"]
+    part, listens = scene.stack.parts["api"], scene.stack.folder / "api.url"
     forgets = fault.kind == "api-forgets"
     with part.lock:
         part.end(signal.SIGKILL)
-        (scene.stack.folder / "api.url").unlink(missing_ok=True)
+        listens.unlink(missing_ok=True)
         scene.watch.read_tasks()
         if forgets:
             scene.watch.forgotten_now()
@@ -181,6 +181,13 @@ def api_restarted(scene: Scene, fault: Fault) -> Iterator[None]:
             part.command = (*command, "--forget") if forgets else command
             part.start()
             part.command = command
+            _wait_for(listens)  # until then the relay takes what it cannot pass on: the fault is still there
+
+
+def _wait_for(file: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
 
 
 def _worker(scene: Scene, fault: Fault) -> Part:

@@ -29,6 +29,7 @@ COMMANDS = {
     "beat": ("ops.cli.processes:beat", "Run the clock that wakes workers (for containers)."),
     "receiver": ("ops.cli.processes:receiver", "Run the receiver of the API's callbacks (for containers)."),
     "sandbox": ("ops.cli.processes:sandbox", "Run the API, simulated, to try things without paying."),
+    "doctor": ("ops.cli.doctor:doctor", "Check everything, and say what to do where something is wrong."),
     "health": ("ops.cli.health:health", "Tell whether a part does its work (for containers)."),
     "settings": ("ops.cli.settings:settings", "List every setting, and where its value comes from."),
 }

@@ -60,3 +60,6 @@ def test_submit_and_look(stack: Runs) -> None:
     for word in (job_id, "succeeded", "commit", "collected"):
         assert word in shown
     assert "default" in call(stack, "-m", "ops.cli", "campaign", "list", *place)
+    examined = call(stack, "-m", "ops.cli", "doctor", *place)
+    assert "ok       workers           1 answer: blendq@" in examined
+    assert "wrong" not in examined
