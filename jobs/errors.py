@@ -9,6 +9,7 @@ BlendqError
 │   └── IdempotencyConflict    the same key was used for another request
 ├── JobNotFound
 ├── CampaignNotFound
+├── ScheduleNotFound
 ├── PictureMissing             a stored picture is gone from the image store
 ├── StoreUnavailable           Redis did not answer (retryable)
 │   └── StoreForbidden         it refuses this user, or what the user asked for
@@ -87,6 +88,10 @@ class JobNotFound(BlendqError):
 
 class CampaignNotFound(BlendqError):
     code = "campaign_not_found"
+
+
+class ScheduleNotFound(BlendqError):
+    code = "schedule_not_found"
 
 
 class PictureMissing(BlendqError):

@@ -21,12 +21,19 @@ class Keys:
         self.pause = f"{prefix}:pause"  # JSON: why submitting is stopped; expires by itself
         self.suspect = f"{prefix}:suspect"  # since the last pause nothing was accepted: only one job goes at a time
         self.no_accounts = f"{prefix}:no_accounts"  # counter: answers 3 since something was accepted
+        self.schedules = f"{prefix}:schedules"  # hash name -> the schedule, as JSON
+        self.schedules_next = f"{prefix}:schedules:next"  # zset name -> when it runs next (ms); not while it is paused
+        self.schedules_in_hand = f"{prefix}:schedules:in_hand"  # zset run -> until when somebody does it (ms)
         self.epoch = f"{prefix}:epoch"  # made once; when it is gone, so are the records
         self.dispatch_asked = f"{prefix}:dispatch:asked"  # a wake-up for dispatch is on its way
 
     def job(self, job_id: str) -> str:
         """Hash: `doc` the record as JSON, `version` its number of writes, `writes` the names of the last ones."""
         return f"{self.prefix}:job:{job_id}"
+
+    def schedule_runs(self, name: str) -> str:
+        """List of JSON lines: what became of the last runs, the oldest first."""
+        return f"{self.prefix}:schedule:{name}:runs"
 
     def history(self, job_id: str) -> str:
         """List of JSON lines, the oldest first."""

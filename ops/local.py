@@ -119,8 +119,11 @@ class LocalStack:
         if self.settings.redis_url is None:
             self._server = self._exits.enter_context(hosting(self.settings, self._owner, GUESTS_SECONDS))
 
-    def start_rest(self) -> None:
+    def start_rest(self, *, scheduler: bool = False) -> None:
         """Start everything else, and wait until what listens can be reached.
+
+        Args:
+            scheduler: start one, too: a run of one manifest needs none.
 
         Raises:
             PortInUse: the receiver's port, when the user chose it.
@@ -134,7 +137,7 @@ class LocalStack:
         if self._needs_receiver():
             listening.append(self._start("receiver", [], env))
         # Not one after the other: a job that is early for the sandbox, or a callback for the receiver, is tried again.
-        for name in ("worker", "beat"):
+        for name in ("worker", "beat", *(["scheduler"] if scheduler else [])):
             self._start(name, None, env)
         for child in listening:
             child.wait_until_ready()
@@ -205,7 +208,8 @@ class LocalStack:
         self._children = []
         try:
             patience = self.settings.answer_timeout_seconds + WORKER_MARGIN_SECONDS
-            for names, seconds in ((("beat", "worker"), patience), (("receiver", "sandbox"), STOP_SECONDS)):
+            sources = ("scheduler", "beat", "worker")
+            for names, seconds in ((sources, patience), (("receiver", "sandbox"), STOP_SECONDS)):
                 _stop([children[name] for name in names if name in children], seconds)
         except KeyboardInterrupt:
             self._owner.reaper.close()  # told twice: everything ends at once, the server too; it loses nothing by it

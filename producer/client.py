@@ -34,6 +34,7 @@ from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
 from jobs.request import BlendRequest
+from jobs.schedules import Schedules
 from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import Applied, JobStore
@@ -107,6 +108,7 @@ class Producer:
             raise StoreUnavailable(
                 f"no Redis answers at {where}; start `blendq up`, or set BLENDQ_REDIS_URL to one that runs"
             ) from error
+        self.schedules = Schedules(client, self.store.keys)
         self._epoch = Epoch(client, self.store.keys, self.settings.data_dir)
 
     def __enter__(self) -> Self:

@@ -152,14 +152,39 @@ def beat_health(settings: Settings, now: float | None = None) -> str:
     """
     from worker.main import tick_file  # noqa: PLC0415  (loads Celery)
 
-    path = tick_file(settings)
+    return _fresh(tick_file(settings), "tick left", "beat", time.time() if now is None else now)
+
+
+def _fresh(trace: Path, what: str, part: str, now: float) -> str:
+    """The trace that a part leaves again and again, if it did so a moment ago."""
     try:
-        age = (time.time() if now is None else now) - path.stat().st_mtime
+        age = now - trace.stat().st_mtime
     except OSError as problem:
-        raise UnhealthyError(f"no tick has left yet ({path}: {problem.strerror}); is beat running?") from problem
+        raise UnhealthyError(f"no {what} yet ({trace}: {problem.strerror}); is {part} running?") from problem
     if age > TICK_AGE_SECONDS:
-        raise UnhealthyError(f"the last tick left {age:.0f} s ago; is Redis there, and beat running?")
-    return f"the last tick left {max(age, 0.0):.0f} s ago"
+        raise UnhealthyError(f"the last {what} {age:.0f} s ago; is Redis there, and {part} running?")
+    return f"the last {what} {max(age, 0.0):.0f} s ago"
+
+
+# scheduler ---------------------------------------------------------------------------------------------------------
+
+
+@health.command("scheduler")
+@data_dir_option
+@json_option
+def scheduler(data_dir: Path | None, as_json: bool) -> int:
+    """The scheduler of this machine looked a moment ago whether something is due."""
+    return _tell("scheduler", as_json, lambda: scheduler_health(Settings.load(data_dir=data_dir)))
+
+
+def scheduler_health(settings: Settings) -> str:
+    """
+    Raises:
+        UnhealthyError: it has not looked for a while, or never.
+    """
+    from producer.scheduler import look_file  # noqa: PLC0415  (loads the producer)
+
+    return _fresh(look_file(settings), "look at the schedules was", "the scheduler", time.time())
 
 
 # What speaks HTTP --------------------------------------------------------------------------------------------------

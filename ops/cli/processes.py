@@ -24,7 +24,7 @@ SERVER_SECONDS = 15.0
 @data_dir_option
 @json_option
 def up(sandbox: str | None, speed: float | None, data_dir: Path | None, as_json: bool) -> int:
-    """Run the whole stack, until Ctrl-C: server, worker, beat, receiver, and a sandbox if you ask for one.
+    """Run the whole stack, until Ctrl-C: server, worker, beat, scheduler, receiver, and a sandbox if you ask for one.
 
     Use it when jobs come from other programs, or from `blendq submit`.
     """
@@ -33,7 +33,7 @@ def up(sandbox: str | None, speed: float | None, data_dir: Path | None, as_json:
     with signals_interrupt(), LocalStack(settings, choice) as stack:
         try:
             stack.start_server()
-            stack.start_rest()
+            stack.start_rest(scheduler=True)
             places = _places(stack, f"blendq submit{place_words(settings, choice)} A.png B.png")
             print_json(places) if as_json else print_pairs(places)
             note("everything runs; Ctrl-C stops it")
@@ -63,7 +63,7 @@ def _places(stack: LocalStack, submit: str) -> dict[str, str | None]:
 @data_dir_option
 def worker(data_dir: Path | None) -> int:
     """Run one worker: it submits, asks, and fetches pictures. Start as many as you like."""
-    settings = _with_server(data_dir)
+    settings = with_server(data_dir)
     from worker.main import run_worker  # noqa: PLC0415  (Celery is slow to load, and only two commands need it)
 
     return run_worker(settings)
@@ -73,7 +73,7 @@ def worker(data_dir: Path | None) -> int:
 @data_dir_option
 def beat(data_dir: Path | None) -> int:
     """Run the clock: it wakes the workers every second, whatever else was lost. One is enough."""
-    settings = _with_server(data_dir)
+    settings = with_server(data_dir)
     from worker.main import run_beat  # noqa: PLC0415  (as above)
 
     return run_beat(settings)
@@ -84,13 +84,13 @@ def beat(data_dir: Path | None) -> int:
 @data_dir_option
 def receiver(announce_file: Path | None, data_dir: Path | None) -> int:
     """Run the receiver of the API's callbacks; BLENDQ_RECEIVER_HOST and BLENDQ_RECEIVER_PORT say where."""
-    settings = _with_server(data_dir)
+    settings = with_server(data_dir)
     from worker.receiver import run_receiver  # noqa: PLC0415  (loads a web server)
 
     return run_receiver(settings, announce_file)
 
 
-def _with_server(data_dir: Path | None) -> Settings:
+def with_server(data_dir: Path | None) -> Settings:
     """The settings, when their server can be reached. One of another machine is waited for by the part itself.
 
     Raises:

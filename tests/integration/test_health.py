@@ -189,7 +189,7 @@ def test_without_its_server_nothing_is_healthy(settings: Settings, server: Embed
 
 
 def test_beat_is_healthy_while_its_ticks_leave(settings: Settings, start: Start) -> None:
-    with pytest.raises(UnhealthyError, match="no tick has left yet"):
+    with pytest.raises(UnhealthyError, match="no tick left yet"):
         beat_health(settings)
     start("ops.cli", "beat")
     assert "the last tick left" in _soon(lambda: beat_health(settings))

@@ -23,12 +23,14 @@ from jobs.keys import Keys
 from jobs.plan import Plan
 from jobs.queue import BROKER_PREFIX, make_app
 from jobs.request import BlendRequest
+from jobs.schedule import Schedule
 from jobs.server import connect
 from jobs.settings import Settings
 from ops.cli.health import worker_health
 from ops.sandbox.process import SandboxProcess
 from producer import Producer
 from producer.campaign import summaries
+from producer.scheduler import Scheduler
 from tests.integration.redis_users import (
     ADMIN,
     GuardedServer,
@@ -163,6 +165,13 @@ def test_a_job_is_cancelled_and_tried_again_and_submitting_resumes(stack: Stack,
         assert orders.retry((Status.CANCELLED,)).total > 0
         stack.until(lambda: blends.get(held).status is Status.SUCCEEDED, "it went on")
         assert orders.purge() > 0
+        manifest = tmp_path / "pairs.csv"
+        manifest.write_text(f"image1,image2\n{','.join(request(tmp_path, 9, 10).images)}\n")
+        schedules = blends.schedules
+        schedules.put(Schedule.parse(name="often", manifest=str(manifest), every_seconds=1.0, overlap="queue"))
+        stack.until(lambda: Scheduler(blends, schedules).step() and bool(schedules.runs("often")), "it ran")
+        assert [one.name for one in schedules.all()] == ["often"]
+        schedules.remove("often")
         with connect(settings.redis_address()) as client:
             Epoch(client, Keys(), tmp_path).accept()
     assert stack.server.denied() == []

@@ -22,7 +22,11 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 # Each part's user of Redis, by the name of its service.
 REDIS_USERS = {"worker": "worker", "beat": "beat", "receiver": "receiver", "flower": "flower", "cli": "producer"}
-REDIS_PASSWORDS = ("REDIS_PASSWORD", *(f"REDIS_{user.upper()}_PASSWORD" for user in REDIS_USERS.values()))
+REDIS_USERS |= {"scheduler": "producer"}
+REDIS_PASSWORDS = (
+    "REDIS_PASSWORD",
+    *(f"REDIS_{user.upper()}_PASSWORD" for user in dict.fromkeys(REDIS_USERS.values())),
+)
 REQUIRED = (*REDIS_PASSWORDS, "BLENDQ_HOOK_SECRET", "BLENDQ_API_URL", "BLENDQ_API_KEY", "FLOWER_BASIC_AUTH")
 ALWAYS = ("redis", "worker", "beat", "receiver", "flower")
 # Settings that the file fixes only where one part alone needs them.
@@ -55,7 +59,7 @@ def networks(service: str) -> set[str]:
 
 
 def test_the_services_are_those_that_the_tests_below_look_at() -> None:
-    assert set(SERVICES) == {*ALWAYS, "cli", "sandbox"}
+    assert set(SERVICES) == {*ALWAYS, "cli", "sandbox", "scheduler"}
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -189,7 +193,7 @@ def test_what_decides_about_a_job_is_the_same_in_every_part() -> None:
     }
     assert "BLENDQ_API_KEY" not in "".join(parts(name).get("environment", "") for name in set(SERVICES) - {"worker"})
     assert {"BLENDQ_PUBLIC_URL", "BLENDQ_ANSWER_TIMEOUT_SECONDS", "BLENDQ_SILENCE_SECONDS"} <= given
-    for name in ("worker", "receiver", "beat", "flower", "cli"):
+    for name in ("worker", "receiver", "beat", "flower", "cli", "scheduler"):
         assert "*settings" in parts(name)["environment"]
 
 

@@ -1,0 +1,141 @@
+"""Scheduler: enqueues what the clock asks for. Any number may run; one is enough, a second one stands by."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import socket
+import threading
+from pathlib import Path
+
+from jobs.errors import BlendqError, ManifestError, RowProblem, ScheduleNotFound, StoreUnavailable
+from jobs.request import BlendRequest
+from jobs.schedule import Outcome, Overlap, Ran, Schedule
+from jobs.schedules import Run, Schedules
+from jobs.settings import Settings
+from producer.campaign import summary
+from producer.client import BATCH_JOBS, Producer
+from producer.manifest import prepare, read_manifest
+
+LOOK_SECONDS = 0.25
+QUEUE_SECONDS = 2.0
+MAX_MESSAGE_CHARACTERS = 500
+
+_log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """
+    Args:
+        producer: what enqueues.
+        schedules: where the schedules are.
+    """
+
+    def __init__(self, producer: Producer, schedules: Schedules) -> None:
+        self._producer = producer
+        self._schedules = schedules
+
+    def run(self, leaving: threading.Event) -> None:
+        """Until `leaving` is set. What cannot be done now, since Redis is away, is done later."""
+        trace = look_file(self._producer.settings)
+        while not leaving.is_set():
+            try:
+                busy = self.step()
+                trace.touch()
+            except StoreUnavailable as error:
+                _log.warning("schedules wait: %s", error)
+                busy = False
+            if not busy:
+                leaving.wait(LOOK_SECONDS)
+
+    def step(self) -> bool:
+        """Do one run, if one is due; returns whether there was one."""
+        try:
+            run = self._schedules.take()
+        except ScheduleNotFound:
+            return True  # removed in this very moment
+        if run is None:
+            return False
+        try:
+            ran = self.perform(self._schedules.get(run.schedule), run)
+        except ScheduleNotFound as error:
+            ran = Ran(at=run.at, outcome=Outcome.SKIPPED, message=str(error))
+        if ran is not None:
+            self._schedules.done(run, ran)
+            _log.info("schedule=%s at=%s %s %s", run.schedule, run.at.isoformat(), ran.outcome, ran.message or ran.jobs)
+        return True
+
+    def perform(self, schedule: Schedule, run: Run) -> Ran | None:
+        """What becomes of a run that was taken; None when it is to be looked at again later."""
+        late = (self._schedules.now() - run.at).total_seconds()
+        if late > schedule.catch_up_seconds and not self._begun(schedule, run):
+            return Ran(at=run.at, outcome=Outcome.MISSED, message=f"nobody was there until {late:.0f} s later")
+        before = None if schedule.overlap is Overlap.ALLOW else self._unfinished_before(schedule, run)
+        if schedule.overlap is Overlap.QUEUE and (before or self._schedules.waits_before(run)):
+            self._schedules.hold(run, QUEUE_SECONDS)
+            return None
+        if before:
+            return Ran(at=run.at, outcome=Outcome.SKIPPED, message=f"campaign {before} is not finished yet")
+        campaign = schedule.campaign_of(run.at)
+        try:
+            count = self._enqueue(schedule, run, campaign)
+        except StoreUnavailable:
+            raise
+        except (BlendqError, OSError) as error:
+            words = " ".join(str(error).split())[:MAX_MESSAGE_CHARACTERS]
+            return Ran(at=run.at, outcome=Outcome.FAILED, campaign=campaign, message=words)
+        return Ran(at=run.at, outcome=Outcome.ENQUEUED, campaign=campaign, jobs=count)
+
+    def _begun(self, schedule: Schedule, run: Run) -> bool:
+        """Whether somebody enqueued a part of it, and was lost: the rest belongs to it, however late."""
+        return self._producer.store.campaign_began(schedule.campaign_of(run.at)) is not None
+
+    def _unfinished_before(self, schedule: Schedule, run: Run) -> str | None:
+        """The campaign of the run before, while it is not finished."""
+        earlier = [ran for ran in self._schedules.runs(schedule.name) if ran.outcome is Outcome.ENQUEUED]
+        for ran in reversed(earlier):
+            if ran.campaign is None or ran.at >= run.at or self._producer.store.campaign_began(ran.campaign) is None:
+                continue
+            return ran.campaign if summary(self._producer.store, ran.campaign).unfinished else None
+        return None
+
+    def _enqueue(self, schedule: Schedule, run: Run, campaign: str) -> int:
+        """
+        Raises:
+            BlendqError: the manifest or a picture of it is bad; nothing of it was enqueued.
+        """
+        requests = [request for path in _manifests(schedule.manifest) for request in self._requests(path, run)]
+        count = 0
+        for count, _ in enumerate(self._producer.enqueue_many(requests, campaign=campaign), 1):
+            if count % BATCH_JOBS == 0:
+                self._schedules.hold(run)
+        return count
+
+    def _requests(self, path: Path, run: Run) -> list[BlendRequest]:
+        """Of one manifest, with every picture stored."""
+        good: list[BlendRequest] = []
+        for number, row in enumerate(prepare(read_manifest(path), self._producer.images)):
+            if isinstance(row, RowProblem):
+                raise ManifestError(f"{path}: {row}", [row])
+            if number % BATCH_JOBS == 0:
+                self._schedules.hold(run)
+            good.append(row.request)
+        return good
+
+
+def look_file(settings: Settings) -> Path:
+    """A scheduler touches it with each look, so that its age tells whether it works. Each machine has its own."""
+    return settings.data_dir / f"scheduler-{socket.gethostname()}.look"
+
+
+def _manifests(pattern: str) -> list[Path]:
+    """The files that are there now, by name.
+
+    Raises:
+        ManifestError: there is none.
+    """
+    names = glob.glob(pattern) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207  (it is an absolute pattern)
+    found = sorted(map(Path, names))
+    if not found:
+        raise ManifestError(f"{pattern}: there is no such file now")
+    return found
