@@ -181,13 +181,8 @@ def api_restarted(scene: Scene, fault: Fault) -> Iterator[None]:
             part.command = (*command, "--forget") if forgets else command
             part.start()
             part.command = command
-            _wait_for(listens)  # until then the relay takes what it cannot pass on: the fault is still there
-
-
-def _wait_for(file: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while not file.exists() and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
+            # Until it listens, and its relay knows where, whole requests go nowhere: the fault is still there.
+            scene.stack.lead_relays(READY_SECONDS)
 
 
 def _worker(scene: Scene, fault: Fault) -> Part:
