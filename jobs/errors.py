@@ -13,6 +13,7 @@ BlendqError
 ├── PictureMissing             a stored picture is gone from the image store
 ├── StoreUnavailable           Redis did not answer (retryable)
 │   └── StoreForbidden         it refuses this user, or what the user asked for
+├── ChangesMissed              a reader of the stream of changes was away for too long
 ├── EpochLost                  Redis came back without its records
 ├── WaitTimeout                a job was waited for, and is not finished yet (retryable)
 ├── UpstreamRefused            the API refused the key, or the account is out of quota
@@ -112,6 +113,10 @@ class StoreForbidden(StoreUnavailable):
 class WaitTimeout(BlendqError, TimeoutError):
     code = "wait_timeout"
     retryable = True
+
+
+class ChangesMissed(BlendqError):
+    code = "changes_missed"
 
 
 class EpochLost(BlendqError):

@@ -18,6 +18,7 @@ class Keys:
         self.campaigns = f"{prefix}:campaigns"  # zset name -> time of its first job (ms)
         self.tasks = f"{prefix}:tasks"  # hash task id -> job id: a task belongs to one job
         self.pictures = f"{prefix}:pictures"  # hash digest of a finished picture -> job id: it belongs to one job
+        self.changes = f"{prefix}:changes"  # stream: what has become of jobs; the oldest entries are dropped
         self.pause = f"{prefix}:pause"  # JSON: why submitting is stopped; expires by itself
         self.suspect = f"{prefix}:suspect"  # since the last pause nothing was accepted: only one job goes at a time
         self.no_accounts = f"{prefix}:no_accounts"  # counter: answers 3 since something was accepted

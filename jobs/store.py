@@ -17,6 +17,7 @@ from typing import Any
 
 import redis
 
+from jobs.changes import NEWEST, Changed, Changes
 from jobs.errors import EpochLost, JobNotFound, StoreUnavailable
 from jobs.events import Conflict, Event
 from jobs.gate import Gate, rank
@@ -82,6 +83,7 @@ class JobStore:
         self.keys = keys or Keys()
         self.gate = Gate(client, self.keys, self.find_many)
         self.turns = Turns(client, self.keys)
+        self._changes = Changes(client, self.keys)
         self._save_script = client.register_script(lua("save"))
         self._create_script = client.register_script(lua("create"))
         self._delete_script = client.register_script(lua("delete"))
@@ -157,6 +159,18 @@ class JobStore:
             yield from (job for job in self.find_many([to_text(one) for one in ids]) if job)
             start += page
 
+    def changes(self, after: str = NEWEST, count: int = 100, block_seconds: float = 0) -> list[Changed]:
+        """What has become of jobs since a change, the oldest first. See `Changes.after`.
+
+        Raises:
+            ChangesMissed: that change is no longer kept; others after it may be gone too.
+        """
+        return self._changes.after(after, count, block_seconds)
+
+    def newest_change(self) -> str:
+        """Where to begin with `changes`, for whoever wants what comes from now on."""
+        return self._changes.newest()
+
     def now(self) -> datetime:
         """The server's clock, the only one that counts."""
         return server_time(self._redis)
@@ -195,6 +209,7 @@ class JobStore:
             self.keys.campaign_jobs(campaign),
             self.keys.epoch,
             self.keys.contenders,
+            self.keys.changes,
             *(self.keys.job(job.id) for job in jobs),
         ]
         args: list[Any] = [campaign, to_ms(jobs[0].created_at), epoch or ""]
@@ -320,6 +335,7 @@ class JobStore:
         if not writes:
             return []
         keys = [self.keys.slots, self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.contenders]
+        keys.append(self.keys.changes)
         keys += [key for write in writes for key in write.keys]
         args = [arg for write in writes for arg in write.args]
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
+from jobs.changes import entry, shown
 from jobs.events import Event
 from jobs.gate import rank
 from jobs.history import HistoryEntry
@@ -65,14 +66,16 @@ class Write:
             "tally": _delta(tally(before), tally(after)),
         }
         facts |= claims(before, after)
+        if shown(before) != shown(after):
+            facts["shown"] = entry(after)
         if (place := _place(keys, after, now)) is not None:
             own.append(place[0])
             facts["score"] = place[1]
             facts["contender"] = after.campaign if place[0] == keys.ready(after.campaign) else None
         facts["keys"] = len(own)
-        entry = HistoryEntry.of(event, before, after, change.detail, now)
+        line = HistoryEntry.of(event, before, after, change.detail, now).to_line()
         facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
-        return cls(before, after, own, (to_doc(after), entry.to_line(), facts_json))
+        return cls(before, after, own, (to_doc(after), line, facts_json))
 
 
 @dataclass(frozen=True)

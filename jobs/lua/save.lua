@@ -2,8 +2,8 @@
 --
 -- KEYS[1]  set: jobs holding a slot   KEYS[2]  hash: tally of all jobs
 -- KEYS[3]  hash: task id -> job id    KEYS[4]  hash: picture -> job id
--- KEYS[5]  set: campaigns that have ready jobs
--- KEYS[6..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign, and
+-- KEYS[5]  set: campaigns that have ready jobs   KEYS[6]  stream: what has become of jobs
+-- KEYS[7..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign, and
 --            the zsets where it may have stood; then, if change.score is given, the zset where it stands now
 -- ARGV[1..]  for each job, one after the other:
 --            the new record, as JSON
@@ -11,7 +11,8 @@
 --            the change, as JSON: id, keys (how many of KEYS are its own), version (as read), write (a name for this
 --            write, the same when it is repeated), slot ("hold" or "free"), slot_limit (only with a new hold), budget (only
 --            with a release: how many submissions its campaign may have), score, contender (its campaign, when it is
---            now ready), task_id and picture (to be claimed), tally {name: delta}
+--            now ready), task_id and picture (to be claimed), tally {name: delta}, shown (only when people see
+--            another: campaign, status, progress)
 --
 -- Returns for each job {"saved"}, {"stale"}, {"full"}, {"spent"}, {"conflict", the job that has the task or picture}, or
 -- {"error", the server's words}: a job that cannot be written holds up none of the others.
@@ -19,6 +20,8 @@
 
 -- Others may write a job again before a lost reply is asked for again, though hardly more often than this.
 local NAMES_KEPT = 8
+-- About so many; nodes of the stream are dropped whole.
+local CHANGES_KEPT = 10000
 
 local function save(change, doc, line, first)
   local id, record = change.id, KEYS[first]
@@ -84,11 +87,15 @@ local function save(change, doc, line, first)
     redis.call('HINCRBY', KEYS[2], name, delta)
     redis.call('HINCRBY', KEYS[first + 2], name, delta)
   end
+  if change.shown then
+    redis.call('XADD', KEYS[6], 'MAXLEN', '~', CHANGES_KEPT, '*',
+      'job', id, 'campaign', change.shown[1], 'status', change.shown[2], 'progress', change.shown[3])
+  end
   return {'saved'}
 end
 
 local answers = {}
-local first = 6
+local first = 7
 for at = 1, #ARGV, 3 do
   local change = cjson.decode(ARGV[at + 2])
   local done, answer = pcall(save, change, ARGV[at], ARGV[at + 1], first)

@@ -1,0 +1,112 @@
+"""Changes: a stream of what has become of jobs, for whoever wants to follow along without asking about each.
+
+An entry is written in the same step as the record, and says only what a person would see. The stream is kept short:
+whoever was away for too long is told so, and reads the records, which are the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from jobs.errors import ChangesMissed
+from jobs.job import Job, Status
+from jobs.keys import Keys
+from jobs.server import SOCKET_TIMEOUT_SECONDS, to_text, unavailable
+
+NEWEST = "$"
+BEGINNING = "0-0"
+# The client gives up waiting for an answer after its own time; Redis must answer before.
+MAX_BLOCK_SECONDS = SOCKET_TIMEOUT_SECONDS / 2
+# Between its release and the API's answer a job is being submitted; how far it is with that is our own affair.
+_ONE_STATUS = {Status.RELEASED: Status.SUBMITTING, Status.COMMITTED: Status.SUBMITTING}
+
+
+@dataclass(frozen=True)
+class Changed:
+    """One change. `id` is the place to go on from; `status` is never released or committed; `progress` in percent."""
+
+    id: str
+    job_id: str
+    campaign: str
+    status: Status
+    progress: int | None
+
+
+def shown(job: Job) -> tuple[Status, int | None]:
+    """What people see of a job: its status and its progress. A change is an entry only when it changes this."""
+    return _ONE_STATUS.get(job.status, job.status), job.attempt.progress if job.attempt else None
+
+
+def entry(job: Job) -> list[str]:
+    """What `save.lua` and `create.lua` write of a job: campaign, status, progress (empty for none)."""
+    status, progress = shown(job)
+    return [job.campaign, status.value, "" if progress is None else str(progress)]
+
+
+class Changes:
+    """
+    Args:
+        client: from `server.connect`.
+        keys: the same as the store's.
+
+    Every method raises StoreUnavailable when Redis does not answer in time.
+    """
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._redis = client
+        self._key = keys.changes
+
+    def newest(self) -> str:
+        """The place to go on from for whoever wants only what comes next."""
+        with unavailable():
+            found: Any = self._redis.xrevrange(self._key, count=1)
+        return to_text(found[0][0]) if found else BEGINNING
+
+    def after(self, place: str, count: int, block_seconds: float) -> list[Changed]:
+        """
+        Args:
+            place: the `id` of the last change that was read; BEGINNING for all that are kept; NEWEST for what
+                comes from now on (with `block_seconds`; use `newest` to miss nothing between two calls).
+            count: how many at most.
+            block_seconds: wait so long for one to come, and at most MAX_BLOCK_SECONDS; 0: do not wait.
+
+        Raises:
+            ChangesMissed: that change is gone, and others after it may be gone too.
+        """
+        found = [] if place == NEWEST else self._kept_after(place, count)
+        if found or block_seconds <= 0:
+            return found
+        block_ms = max(1, int(min(block_seconds, MAX_BLOCK_SECONDS) * 1000))
+        with unavailable():
+            streams: Any = self._redis.xread({self._key: place}, count=count, block=block_ms)
+        return [_changed(*one) for _, entries in _pairs(streams) for one in entries]
+
+    def _kept_after(self, place: str, count: int) -> list[Changed]:
+        """Read from `place` itself on: if it is there, so is everything after it."""
+        if place == BEGINNING:
+            with unavailable():
+                entries: Any = self._redis.xrange(self._key, count=count)
+            return [_changed(*one) for one in entries]
+        with unavailable():
+            entries = self._redis.xrange(self._key, min=place, count=count + 1)
+        if not entries or to_text(entries[0][0]) != place:
+            raise ChangesMissed(
+                f"the change {place} is no longer kept, so some after it may be missing: read the jobs themselves, "
+                "then go on from the newest"
+            )
+        return [_changed(*one) for one in entries[1:]]
+
+
+def _pairs(streams: Any) -> list[tuple[Any, Any]]:
+    """redis-py gives a list or, by RESP3, a mapping of streams."""
+    return list(streams.items()) if isinstance(streams, Mapping) else list(streams or [])
+
+
+def _changed(place: Any, fields: Mapping[Any, Any]) -> Changed:
+    found = {to_text(name): to_text(value) for name, value in fields.items()}
+    progress = int(found["progress"]) if found["progress"] else None
+    return Changed(to_text(place), found["job"], found["campaign"], Status(found["status"]), progress)

@@ -1,0 +1,148 @@
+"""The stream of changes: what people see of a job, written with the record; and who missed some is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from jobs import events
+from jobs.changes import BEGINNING, MAX_BLOCK_SECONDS, NEWEST, Changed
+from jobs.errors import ChangesMissed
+from jobs.events import AnswerKind, Event
+from jobs.job import Status, TaskStatus
+from jobs.keys import Keys
+from jobs.policy import Policy
+from jobs.server import connect
+from jobs.store import JobStore
+from tests.integration.workbench import wait_for
+from tests.unit.lifecycle_world import PICTURE, new_job
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    client = connect(redis_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def store(client: redis.Redis, keys: Keys) -> JobStore:
+    return JobStore(client, Policy(), keys)
+
+
+def add(store: JobStore, *ids: str) -> None:
+    now = store.now()
+    store.create([new_job(id=one, created_at=now, due_at=now, campaign="summer") for one in ids])
+
+
+def seen(status: TaskStatus, progress: int | None = None) -> Event:
+    return events.TaskSeen(1, "t1", status, progress, "https://cdn.test/1" if status is TaskStatus.SUCCESS else None)
+
+
+UNTIL_ACCEPTED = (
+    events.Release(),
+    events.Claim("w1"),
+    events.Commit(1),
+    events.Answer(1, AnswerKind.ACCEPTED, "t1", None, 1),
+)
+
+
+def told(store: JobStore) -> list[tuple[str, Status, int | None]]:
+    return [(one.job_id, one.status, one.progress) for one in store.changes(BEGINNING)]
+
+
+def test_a_change_is_told_when_people_see_another_job(store: JobStore) -> None:
+    add(store, "job_1")
+    running = [seen(TaskStatus.IN_PROGRESS, percent) for percent in (10, 10, 11)]
+    for event in (*UNTIL_ACCEPTED, *running, seen(TaskStatus.SUCCESS), events.Collected(1, PICTURE)):
+        store.apply("job_1", event)
+    assert told(store) == [
+        ("job_1", Status.WAITING, None),
+        ("job_1", Status.SUBMITTING, None),  # released, claimed and committed are one to those outside
+        ("job_1", Status.ACCEPTED, None),
+        ("job_1", Status.RUNNING, 10),
+        ("job_1", Status.RUNNING, 11),
+        ("job_1", Status.COLLECTING, 11),
+        ("job_1", Status.SUCCEEDED, 11),
+    ]
+    assert {one.campaign for one in store.changes(BEGINNING)} == {"summer"}
+
+
+def test_a_write_that_is_repeated_is_told_once(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reply was lost."""
+    add(store, "job_1")
+    script = store._save_script
+    lost: list[object] = []
+
+    def loses_the_first_reply(keys: list[str], args: list[str]) -> object:
+        answer = script(keys=keys, args=args)
+        if not lost:
+            lost.append(answer)
+            raise redis.ConnectionError("the reply is lost")
+        return answer
+
+    monkeypatch.setattr(store, "_save_script", loses_the_first_reply)
+    assert store.apply("job_1", events.Cancel()).changed
+    add(store, "job_1")  # nor is what was there already
+    assert told(store) == [("job_1", Status.WAITING, None), ("job_1", Status.CANCELLED, None)]
+
+
+def test_reading_goes_on_from_a_change(store: JobStore) -> None:
+    assert (store.newest_change(), store.changes(BEGINNING), store.changes(NEWEST)) == (BEGINNING, [], [])
+    add(store, "job_1", "job_2", "job_3")
+    first, second = store.changes(BEGINNING, count=2)
+    (third,) = store.changes(second.id)
+    assert [first.job_id, second.job_id, third.job_id] == ["job_1", "job_2", "job_3"]
+    assert store.newest_change() == third.id
+    assert store.changes(third.id) == []
+
+
+@pytest.mark.parametrize("from_newest", [True, False])
+def test_a_reader_waits_for_what_comes(store: JobStore, client: redis.Redis, from_newest: bool) -> None:
+    add(store, "job_1")
+    place = NEWEST if from_newest else store.newest_change()
+    found: list[Changed] = []
+
+    def read() -> None:
+        while not found:  # each call waits only so long
+            found.extend(store.changes(place, block_seconds=60))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    blocked = lambda: any("b" in one["flags"] for one in client.client_list())  # noqa: E731
+    wait_for(blocked, lambda: "nobody waits")
+    store.apply("job_1", events.Cancel())
+    reader.join(30)
+    assert [(one.job_id, one.status) for one in found] == [("job_1", Status.CANCELLED)]
+    assert MAX_BLOCK_SECONDS < 5, "less than the client waits for an answer"
+
+
+@pytest.mark.parametrize("block_seconds", [0, 1])
+def test_a_reader_whose_place_is_gone_is_told(store: JobStore, client: redis.Redis, block_seconds: float) -> None:
+    add(store, "job_1", "job_2", "job_3")
+    first, second, third = store.changes(BEGINNING)
+    client.xtrim(store.keys.changes, maxlen=2, approximate=False)
+    with pytest.raises(ChangesMissed, match=first.id):
+        store.changes(first.id, block_seconds=block_seconds)
+    assert store.changes(second.id) == [third]
+    client.delete(store.keys.changes)  # Redis came back without its records
+    with pytest.raises(ChangesMissed, match=third.id):
+        store.changes(third.id, block_seconds=block_seconds)
+
+
+def test_the_stream_stays_short(store: JobStore, client: redis.Redis) -> None:
+    for batch in range(24):
+        add(store, *(f"job_{batch}_{number}" for number in range(500)))
+    assert 10_000 <= client.xlen(store.keys.changes) < 10_000 + 500
+
+
+def test_a_change_costs_one_command_and_few_bytes(store: JobStore, client: redis.Redis) -> None:
+    add(store, *(f"job_{number:026}" for number in range(1000)))
+    before = client.info("commandstats").get("cmdstat_xadd", {"calls": 0})["calls"]
+    store.apply("job_" + "0" * 26, events.Release())  # seen: submitting
+    store.apply("job_" + "0" * 26, events.Claim("w1"))  # not seen
+    assert client.info("commandstats")["cmdstat_xadd"]["calls"] - before == 1
+    assert (client.memory_usage(store.keys.changes, samples=0) or 0) < 1000 * 100
