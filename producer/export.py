@@ -17,11 +17,12 @@ from typing import Any, BinaryIO
 from jobs.errors import BlendqError
 from jobs.images import ImageStore
 from jobs.job import Job, Status
+from jobs.report import result
 from jobs.store import JobStore
 from producer.files import Names, atomic_file, place_copy
 from producer.gallery import Card, Gallery
 from producer.manifest import Row
-from producer.report import next_step, result
+from producer.report import next_step
 
 PAGE_JOBS = 500
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}

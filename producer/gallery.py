@@ -21,9 +21,9 @@ from urllib.parse import quote
 
 from jobs.images import ImageStore
 from jobs.job import Job
+from jobs.report import source_name
 from jobs.request import BlendRequest, BotType, is_digest
 from producer.files import atomic_file
-from producer.report import source_name
 from producer.thumbnails import BLEND_PIXELS, SOURCE_PIXELS, Thumbnails
 
 PAGE_CARDS = 1000

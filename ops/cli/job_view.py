@@ -11,8 +11,9 @@ from typing import Any
 from jobs.history import HistoryEntry
 from jobs.job import Attempt, Job
 from jobs.plan import DEFAULT_PLAN, Plan
+from jobs.report import rfc3339, source_name
 from producer.campaign import CampaignSummary
-from producer.report import next_step, rfc3339, source_name
+from producer.report import next_step
 
 
 def job_lines(job: Job, history: Sequence[HistoryEntry], picture: Path | None) -> Iterator[str]:

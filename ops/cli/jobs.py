@@ -11,13 +11,14 @@ import click
 
 from jobs.errors import UsageError
 from jobs.job import Job, Status
+from jobs.report import result, rfc3339
 from jobs.request import BlendRequest, BotType, Dimensions, Mode
 from jobs.store import Applied
 from ops.cli.job_view import job_lines
 from ops.cli.output import note, print_json
 from ops.cli.place import Place, place_options
 from producer.client import DEFAULT_CAMPAIGN, Finished
-from producer.report import next_step, result, rfc3339, whole_record
+from producer.report import next_step, whole_record
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from producer.report import shown_link
+from jobs.report import shown_link
 from worker.proxy.answers import Accepted, RawAnswer, decide
 from worker.proxy.lookups import CannotTell, Found
 from worker.proxy.redaction import Redaction
