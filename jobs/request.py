@@ -27,6 +27,8 @@ MAX_IMAGES = 5
 MAX_STATE_CHARACTERS = 255
 MAX_HOOK_CHARACTERS = 2000
 MAX_METADATA_CHARACTERS = 4096
+# A record that is nested deeper than pydantic reads (some 200 levels) could be written, and never be read again.
+MAX_METADATA_DEPTH = 32
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -71,7 +73,7 @@ class BlendRequest(BaseModel):
         state: your own text, kept with the job and passed to the API where it fits; at most 255 characters.
         custom_id: your own name for the job; names the picture's file.
         priority: 0 (default) to 9 (first).
-        metadata: any JSON object of yours, kept with the job; at most 4096 characters as JSON.
+        metadata: any JSON object of yours, kept with the job; at most 4096 characters as JSON, 32 levels deep.
 
     Raises:
         pydantic.ValidationError: a field is wrong. `BlendRequest.parse` raises InvalidRequest in plain words instead.
@@ -131,6 +133,8 @@ class BlendRequest(BaseModel):
         text.encode()  # UnicodeEncodeError: pydantic would write another text in its place
         if (size := len(text)) > MAX_METADATA_CHARACTERS:
             raise ValueError(f"is {size} characters as JSON, over the limit of {MAX_METADATA_CHARACTERS}")
+        if _deeper_than(MAX_METADATA_DEPTH, value):
+            raise ValueError(f"is nested over the limit of {MAX_METADATA_DEPTH} levels")
         return value
 
     @model_validator(mode="after")
@@ -157,6 +161,13 @@ class BlendRequest(BaseModel):
     def with_images(self, digests: tuple[str, ...]) -> BlendRequest:
         """The same request, its pictures named by digest."""
         return self.model_copy(update={"images": digests})
+
+
+def _deeper_than(levels: int, value: JsonValue) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper_than(levels - 1, one) for one in inner)
 
 
 def is_digest(image: str) -> bool:

@@ -1,0 +1,31 @@
+"""BlendRequest: whatever it takes can be written, and read again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from jobs.errors import InvalidRequest
+from jobs.job import Job
+from jobs.request import MAX_METADATA_DEPTH, BlendRequest
+
+
+def nested(levels: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        found = {"a": [found]} if levels % 2 else {"a": found}
+    return found
+
+
+def test_metadata_that_is_taken_can_be_read_again() -> None:
+    request = BlendRequest(images=("a", "b"), metadata=nested(MAX_METADATA_DEPTH))
+    job = Job(id="job_1", request=request, created_at=datetime.now(UTC))
+    assert Job.model_validate_json(job.model_dump_json()) == job
+
+
+@pytest.mark.parametrize("levels", [MAX_METADATA_DEPTH + 1, 199, 250, 399])
+def test_metadata_that_is_nested_too_deeply_is_refused(levels: int) -> None:
+    with pytest.raises(InvalidRequest, match="metadata"):
+        BlendRequest.parse({"images": ["a", "b"], "metadata": nested(levels)})
