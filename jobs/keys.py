@@ -26,6 +26,9 @@ class Keys:
         self.schedules_next = f"{prefix}:schedules:next"  # zset name -> when it runs next (ms); not while it is paused
         self.schedules_in_hand = f"{prefix}:schedules:in_hand"  # zset run -> until when somebody does it (ms)
         self.epoch = f"{prefix}:epoch"  # made once; when it is gone, so are the records
+        self.tokens = (
+            f"{prefix}:tokens"  # hash name -> JSON: who may use the HTTP API; a digest of each token, never itself
+        )
         self.dispatch_asked = f"{prefix}:dispatch:asked"  # a wake-up for dispatch is on its way
 
     def job(self, job_id: str) -> str:

@@ -171,6 +171,25 @@ class JobStore:
         """Where to begin with `changes`, for whoever wants what comes from now on."""
         return self._changes.newest()
 
+    def campaign_page(self, campaign: str, after: int, count: int) -> tuple[list[Job], int | None]:
+        """Some of the campaign's jobs, in the order they were enqueued.
+
+        Args:
+            campaign: its name.
+            after: begin behind the job of this `order`.
+            count: how many at most; forgotten ones count too.
+
+        Returns:
+            The jobs, and where the next page begins; None when this is the last one.
+        """
+        key = self.keys.campaign_jobs(campaign)
+        with unavailable():
+            found: Any = self._redis.zrange(
+                key, f"({after}", "+inf", byscore=True, offset=0, num=count, withscores=True
+            )
+        jobs = self.find_many([to_text(job_id) for job_id, _ in found])
+        return [job for job in jobs if job], int(found[-1][1]) if len(found) == count else None
+
     def now(self) -> datetime:
         """The server's clock, the only one that counts."""
         return server_time(self._redis)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from jobs.epoch import Epoch
 from jobs.errors import (
     IdempotencyConflict,
+    InvalidRequest,
     PictureError,
     RowProblem,
     StoreForbidden,
@@ -28,9 +29,10 @@ from jobs.errors import (
     WaitTimeout,
 )
 from jobs.events import Cancel, Retry
-from jobs.images import ImageStore
+from jobs.images import Check, ImageStore
 from jobs.job import Job, Reason, Status
 from jobs.keys import Keys
+from jobs.picture_formats import check_picture
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
 from jobs.request import BlendRequest
@@ -42,6 +44,7 @@ from producer.campaign import check_name
 from producer.control import CampaignControl
 from producer.identity import job_id
 from producer.manifest import Row, prepare
+from producer.tokens import Tokens
 
 # One script call each: large enough that the round trips and the fsync cost little, small enough that the server
 # is never busy with one of them for long.
@@ -79,6 +82,7 @@ class Producer:
     Args:
         settings: by default those of the environment.
         keys: another prefix for another blendq on the same server.
+        check: decodes the pictures; where strangers send them, that of a `jobs.decoding.Decoder`.
 
     Raises:
         StoreForbidden: Redis does not let this user in.
@@ -88,12 +92,15 @@ class Producer:
     What enqueues raises EpochLost where Redis has lost its records: what it took now would be lost, or paid for again.
     """
 
-    def __init__(self, settings: Settings | None = None, keys: Keys | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, keys: Keys | None = None, check: Check = check_picture
+    ) -> None:
         self.settings = settings or Settings.load()
         self.images = ImageStore(
             self.settings.data_dir / "images",
             max_bytes=self.settings.max_image_bytes,
             max_pixels=self.settings.max_image_pixels,
+            check=check,
         )
         client = connect(self.settings.redis_address())
         self.store = JobStore(client, Policy.from_settings(self.settings), keys)
@@ -109,6 +116,7 @@ class Producer:
                 f"no Redis answers at {where}; start `blendq up`, or set BLENDQ_REDIS_URL to one that runs"
             ) from error
         self.schedules = Schedules(client, self.store.keys)
+        self.tokens = Tokens(client, self.store.keys)
         self._epoch = Epoch(client, self.store.keys, self.settings.data_dir)
 
     def __enter__(self) -> Self:
@@ -122,6 +130,13 @@ class Producer:
         if "_wakeups" in vars(self):
             self._app.close()
         self.store.close()
+
+    def must_be_ready(self) -> None:
+        """
+        Raises:
+            StoreUnavailable, EpochLost: nothing can be enqueued now.
+        """
+        self._epoch.verify()
 
     # Enqueueing ------------------------------------------------------------------------------------------------
 
@@ -144,15 +159,37 @@ class Producer:
             IdempotencyConflict: the key was used for another request.
             UsageError: no such campaign name.
         """
+        (outcome,) = self.enqueue_each([request], [idempotency_key], campaign=campaign)
+        if isinstance(outcome, InvalidRequest):
+            raise outcome
+        return outcome
+
+    def enqueue_each(
+        self, requests: Sequence[BlendRequest], idempotency_keys: Sequence[str | None], *, campaign: str
+    ) -> list[Job | InvalidRequest]:
+        """Enqueue those of some blends that are good; a bad one holds up none of the others.
+
+        Args:
+            requests: at most a few hundred, since all their jobs are created in one step.
+            idempotency_keys: for each request its own key, or None.
+            campaign: of all of them.
+
+        Returns:
+            for each request its job, or what `enqueue` raises.
+
+        Raises:
+            UsageError: no such campaign name.
+        """
         check_name(campaign)
-        (stored,) = _all_good(prepare([Row(1, request)], self.images))
-        ((job, created),) = self._create([stored], campaign, idempotency_key)
-        if idempotency_key is not None and not created and not _same_request(job.request, stored):
-            raise IdempotencyConflict(
-                f"idempotency key {idempotency_key!r} names job {job.id}, which is another request; "
-                "use a new key for a new request"
-            )
-        return job
+        rows = list(prepare(_rows(requests), self.images))
+        good = [(row, key) for row, key in zip(rows, idempotency_keys, strict=True) if isinstance(row, Row)]
+        created = self._create([row.request for row, _ in good], campaign, [key for _, key in good])
+        outcomes: dict[int, Job | InvalidRequest] = {
+            row.line: PictureError(row.problem) for row in rows if isinstance(row, RowProblem)
+        }
+        for (row, key), (job, new) in zip(good, created, strict=True):
+            outcomes[row.line] = job if new or key is None else _of_the_key(job, key, row.request)
+        return [outcomes[row.line] for row in rows]
 
     def enqueue_many(self, requests: Iterable[BlendRequest], *, campaign: str = DEFAULT_CAMPAIGN) -> Iterator[Job]:
         """Enqueue any number of blends, a batch of 500 at a time, as the result is iterated over.
@@ -190,8 +227,10 @@ class Producer:
             yield from (job for job, _ in self._create(stored, campaign))
 
     def _create(
-        self, requests: Sequence[BlendRequest], campaign: str, key: str | None = None
+        self, requests: Sequence[BlendRequest], campaign: str, keys: Sequence[str | None] | None = None
     ) -> list[tuple[Job, bool]]:
+        if not requests:
+            return []
         epoch = self._epoch.verify()
         now = self.store.now()
         first = self.store.next_orders(len(requests))
@@ -204,7 +243,7 @@ class Producer:
                 due_at=now,
                 order=order,
             )
-            for order, request in enumerate(requests, first)
+            for order, (request, key) in enumerate(zip(requests, keys or repeat(None)), first)  # noqa: B905  (endless)
         ]
         created = self.store.create(jobs, epoch)
         if any(created):
@@ -321,6 +360,14 @@ def _all_good(rows: Iterable[Row | RowProblem]) -> list[BlendRequest]:
     more = f"; and {len(bad) - MAX_PROBLEMS_SHOWN} more" if len(bad) > MAX_PROBLEMS_SHOWN else ""
     shown = "; ".join(f"request {row.line}: {row.problem}" for row in bad[:MAX_PROBLEMS_SHOWN])
     raise PictureError(shown + more)
+
+
+def _of_the_key(job: Job, key: str, given: BlendRequest) -> Job | IdempotencyConflict:
+    if _same_request(job.request, given):
+        return job
+    return IdempotencyConflict(
+        f"idempotency key {key!r} names job {job.id}, which is another request; use a new key for a new request"
+    )
 
 
 def _same_request(stored: BlendRequest, given: BlendRequest) -> bool:

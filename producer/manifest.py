@@ -151,7 +151,7 @@ def _store(
 def _digest(image: str, images: ImageStore, put: Put) -> str:
     if is_digest(image):
         if images.find(image) is None:
-            raise PictureError(f"{image}: is not in the image store; give the picture's file")
+            raise PictureError(f"{image}: is not in the image store; put the picture there first, or give its file")
         return image
     if _is_web_address(image):
         raise PictureError(f"{image[:200]}: web addresses are not fetched; download the picture and give its path")

@@ -1,4 +1,4 @@
-"""All that is known of a job, as JSON, and what a person can do about it."""
+"""All that is known of a job or a campaign, as JSON, and what a person can do about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 from jobs.history import HistoryEntry
 from jobs.job import Attempt, Job, Status
+from jobs.plan import Plan
 from jobs.report import picture_json, reason_json, rfc3339, source_name, upstream_json
+from producer.campaign import CampaignSummary
 
 
 def whole_record(job: Job, history: Sequence[HistoryEntry]) -> dict[str, Any]:
@@ -36,6 +38,33 @@ def whole_record(job: Job, history: Sequence[HistoryEntry]) -> dict[str, Any]:
         "attempts": [_attempt(attempt) for attempt in job.attempts],
         "history": [_entry(entry) for entry in history],
     }
+
+
+def campaign_json(summary: CampaignSummary) -> dict[str, Any]:
+    """A campaign in numbers, with its plan and why it is paused."""
+    return {
+        "name": summary.name,
+        "created_at": rfc3339(summary.created_at),
+        "total": summary.total,
+        "unfinished": summary.unfinished,
+        "counts": dict(summary.counts),
+        "submissions": summary.submissions,
+        "resubmissions": summary.resubmissions,
+        "queued_answers": summary.queued_answers,
+        "uncertain": summary.uncertain,
+        "plan": plan_json(summary.plan),
+        "pause": summary.pause
+        and {
+            "kind": summary.pause.kind,
+            "message": summary.pause.message,
+            "at": rfc3339(summary.pause.at),
+        },
+    }
+
+
+def plan_json(plan: Plan) -> dict[str, object]:
+    """What was asked for a campaign; not how blendq remembers what was forgiven."""
+    return plan.model_dump(include={"weight", "max_submissions", "stop_after_failures"})
 
 
 def next_step(job: Job) -> str | None:

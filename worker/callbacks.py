@@ -15,13 +15,13 @@ import time
 from dataclasses import dataclass
 
 from jobs.errors import JobNotFound, StoreUnavailable
+from jobs.limits import Buckets, sender
 from jobs.queue import Wakeups
 from jobs.settings import Settings
 from jobs.store import JobStore
 from worker import http
 from worker.hooks import Hooks
 from worker.http import Answer, Head
-from worker.limits import Buckets, sender
 from worker.proxy.task import TaskView, parse_task
 from worker.recorder import Overloaded, Recorder
 from worker.sightings import seen

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
 
-from worker.limits import sender
+from jobs.limits import sender
 
 # Files that are no connections: those to Redis above all.
 OTHER_FILES = 600

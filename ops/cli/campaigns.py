@@ -14,13 +14,14 @@ import click
 from jobs.errors import UsageError
 from jobs.job import Job, Status
 from jobs.report import result
-from ops.cli.job_view import campaign_json, campaign_lines, campaign_table, plan_json, plan_words
+from ops.cli.job_view import campaign_lines, campaign_table, plan_words
 from ops.cli.output import note, print_json
 from ops.cli.place import Place, place_options
 from ops.cli.progress import Progress, finished, open_display, total
 from producer.campaign import summaries, summary
 from producer.client import Producer
 from producer.control import Ordered
+from producer.report import campaign_json, plan_json
 
 FAILURES_SHOWN = 5
 SOME_FAILED = 3

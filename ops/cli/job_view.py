@@ -6,12 +6,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from jobs.history import HistoryEntry
 from jobs.job import Attempt, Job
 from jobs.plan import DEFAULT_PLAN, Plan
-from jobs.report import rfc3339, source_name
+from jobs.report import source_name
 from producer.campaign import CampaignSummary
 from producer.report import next_step
 
@@ -132,31 +131,6 @@ def campaign_table(summaries: Sequence[CampaignSummary]) -> Iterator[str]:
     for summary in summaries:
         counts = ", ".join(f"{count:,} {status}" for status, count in summary.counts.items())
         yield f"{summary.name:<{width}}  {_moment(summary.created_at)}  {counts}"
-
-
-def campaign_json(summary: CampaignSummary) -> dict[str, Any]:
-    return {
-        "name": summary.name,
-        "created_at": rfc3339(summary.created_at),
-        "total": summary.total,
-        "unfinished": summary.unfinished,
-        "counts": dict(summary.counts),
-        "submissions": summary.submissions,
-        "resubmissions": summary.resubmissions,
-        "queued_answers": summary.queued_answers,
-        "uncertain": summary.uncertain,
-        "plan": plan_json(summary.plan),
-        "pause": summary.pause
-        and {
-            "kind": summary.pause.kind,
-            "message": summary.pause.message,
-            "at": rfc3339(summary.pause.at),
-        },
-    }
-
-
-def plan_json(plan: Plan) -> dict[str, object]:
-    return plan.model_dump(include={"weight", "max_submissions", "stop_after_failures"})
 
 
 def plan_words(plan: Plan) -> str:

@@ -13,13 +13,13 @@ from typing import Any
 import click
 
 from jobs.errors import UsageError
+from jobs.report import rfc3339
 from jobs.schedule import Outcome, Overlap, Ran, Schedule
 from jobs.schedules import Run, Schedules
 from ops.cli.output import data_dir_option, note, print_json
 from ops.cli.place import Place, place_options
 from producer.campaign import check_name
 from producer.client import Producer
-from producer.report import rfc3339
 
 NEXT_TIMES = 3
 FAILED = 4

@@ -19,6 +19,7 @@ from jobs.errors import StoreUnavailable
 from jobs.events import Event
 from jobs.job import Status
 from jobs.keys import Keys
+from jobs.limits import Buckets, sender
 from jobs.policy import Policy
 from jobs.server import connect
 from jobs.settings import Settings
@@ -42,7 +43,6 @@ from worker.http import (
     Head,
     Reader,
 )
-from worker.limits import Buckets, sender
 
 OLD, NEW = b"the-old-secret-of-a-test", b"the-new-secret-of-a-test"
 SOON_SECONDS = 0.4
