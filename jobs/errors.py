@@ -5,7 +5,7 @@ BlendqError
 │   └── SettingsError          a setting is missing, unknown or malformed
 ├── InvalidRequest             a job that could never be sent
 │   ├── PictureError           a picture that is missing, broken or over a limit
-│   ├── ManifestError          a manifest with bad rows; carries every one of them
+│   ├── ManifestError          a manifest with bad rows; carries the first of them
 │   └── IdempotencyConflict    the same key was used for another request
 ├── JobNotFound
 ├── CampaignNotFound
@@ -70,7 +70,7 @@ class RowProblem:
 
 
 class ManifestError(InvalidRequest):
-    """A manifest that cannot be run. `problems` holds every bad row, in order; empty when the file itself is bad."""
+    """A manifest that cannot be run. `problems` holds the first bad rows; empty when the file itself is bad."""
 
     code = "manifest"
 

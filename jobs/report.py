@@ -27,8 +27,10 @@ def rfc3339(moment: datetime | None) -> str | None:
 
 
 def source_name(image: str) -> str:
-    """A picture as it was given; of a data URL only its type and length, never its data (I8)."""
+    """A picture as it was given; of a data URL only its type and length, never its data (I8). Twice is once."""
     if image[:5].lower() == "data:":
+        if ",\u2026 (" in image[:70]:
+            return image
         return f"{image.partition(',')[0][:60]},… ({len(image)} characters)"
     return image if len(image) <= MAX_SOURCE_CHARACTERS else image[:MAX_SOURCE_CHARACTERS] + "…"
 

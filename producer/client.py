@@ -43,7 +43,8 @@ from jobs.store import Applied, JobStore
 from producer.campaign import check_name
 from producer.control import CampaignControl
 from producer.identity import job_id
-from producer.manifest import Row, prepare
+from producer.manifest import Row
+from producer.pictures import Pictures
 from producer.tokens import Tokens
 
 # One script call each: large enough that the round trips and the fsync cost little, small enough that the server
@@ -181,7 +182,7 @@ class Producer:
             UsageError: no such campaign name.
         """
         check_name(campaign)
-        rows = list(prepare(_rows(requests), self.images))
+        rows = list(Pictures(self.images).prepare(_rows(requests)))
         good = [(row, key) for row, key in zip(rows, idempotency_keys, strict=True) if isinstance(row, Row)]
         created = self._create([row.request for row, _ in good], campaign, [key for _, key in good])
         outcomes: dict[int, Job | InvalidRequest] = {
@@ -217,12 +218,12 @@ class Producer:
             UsageError: no such campaign name.
         """
         check_name(campaign)
-        stored = _all_good(prepare(_rows(requests), self.images))
+        stored = _all_good(Pictures(self.images).prepare(_rows(requests)))
         batches = (stored[start : start + BATCH_JOBS] for start in range(0, len(stored), BATCH_JOBS))
         return [pair for batch in batches for pair in self._create(batch, campaign)]
 
     def _enqueue_stream(self, requests: Iterable[BlendRequest], campaign: str) -> Iterator[Job]:
-        rows = prepare(_rows(requests), self.images)
+        rows = Pictures(self.images).prepare(_rows(requests))
         while stored := _all_good(islice(rows, BATCH_JOBS)):
             yield from (job for job, _ in self._create(stored, campaign))
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,11 +47,15 @@ class ExportSummary:
         return sum(self.counts.values()) + self.not_found
 
 
-def export(entries: Sequence[tuple[Row, str]], store: JobStore, images: ImageStore, out: Path) -> ExportSummary:
+def export(
+    entries: Iterable[tuple[Row, str]], total: int, store: JobStore, images: ImageStore, out: Path
+) -> ExportSummary:
     """Write the results of a manifest into a folder.
 
     Args:
-        entries: each row of the manifest, as it was given, with the id of its job; the order of everything.
+        entries: each row of the manifest, as it was given, with the id of its job; the order of everything. Held a
+            page at a time.
+        total: how many there are.
         store: where the jobs are.
         images: where the pictures are.
         out: the folder; made if it is missing. Other files in it are left alone.
@@ -63,10 +68,10 @@ def export(entries: Sequence[tuple[Row, str]], store: JobStore, images: ImageSto
         out.mkdir(parents=True, exist_ok=True)
         results = stack.enter_context(atomic_file(out / "results.jsonl"))
         errors = stack.enter_context(atomic_file(out / "errors.jsonl"))
-        gallery = stack.enter_context(Gallery(out, images, total=len(entries)))
+        gallery = stack.enter_context(Gallery(out, images, total=total))
         work = _Export(images, out, results, errors, gallery)
-        for start in range(0, len(entries), PAGE_JOBS):
-            page = entries[start : start + PAGE_JOBS]
+        rest = iter(entries)
+        while page := list(islice(rest, PAGE_JOBS)):
             work.add_page(page, store.find_many([job_id for _, job_id in page]))
         gallery.finish()
         return work.summary()

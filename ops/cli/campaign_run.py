@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from jobs.errors import BlendqError, StoreUnavailable, UpstreamRefused, UsageError
+from jobs.errors import BlendqError, ManifestError, RowProblem, StoreUnavailable, UpstreamRefused, UsageError
 from jobs.images import ImageStore
 from jobs.job import Status
 from jobs.pause import OWN_REASONS, Pause
+from jobs.report import source_name
 from jobs.settings import Settings
 from ops.cli.output import note
 from ops.cli.progress import Display, Progress, finished, in_flight, open_display, total
@@ -21,7 +22,10 @@ from ops.ownership import data_dir_errors, make_data_dir
 from producer.campaign import campaign_name, check_name
 from producer.client import Producer
 from producer.export import ExportSummary, export
-from producer.manifest import Row, all_or_none, prepare, read_manifest
+from producer.identity import job_id
+from producer.manifest import Row, good_rows
+from producer.pictures import Pictures
+from producer.sources import ManifestFile, Source
 
 POLL_SECONDS = 0.25
 BATCH_ROWS = 500
@@ -39,15 +43,28 @@ class Plan:
     sandbox: SandboxChoice | None
     campaign: str
     out: Path
-    rows: Sequence[Row]
-    prepared: Sequence[Row]
+    source: Source
+    pictures: Pictures
+    total: int
+
+    def rows(self) -> Iterator[tuple[Row, Row]]:
+        """Each row as it is told of, and with its pictures by digest; read again, so that none has to be held.
+
+        Raises:
+            ManifestError: the rows are no longer those that were checked.
+        """
+        for row in good_rows(self.source.name, self.source.rows()):
+            stored = self.pictures.stored(row)
+            if isinstance(stored, RowProblem):
+                raise ManifestError(f"{self.source.name}: {stored}; it was right before: run the same command again")
+            yield row.with_images(tuple(map(source_name, row.request.images))), stored
 
 
 @dataclass
 class Outcome:
     """How a run went."""
 
-    entries: list[tuple[Row, str]] = field(default_factory=list)
+    enqueued: int = 0
     done_before: int = 0
     before: Mapping[str, int] = field(default_factory=dict)
     after: Mapping[str, int] = field(default_factory=dict)
@@ -91,18 +108,11 @@ def make_plan(
     make_data_dir(settings.data_dir)
     make_data_dir(own.data_dir)
     images = ImageStore(own.data_dir / "images", max_bytes=own.max_image_bytes, max_pixels=own.max_image_pixels)
-    rows: list[Row] = []
-
-    def remembered() -> Iterator[Any]:
-        for row in read_manifest(manifest):
-            if isinstance(row, Row):
-                rows.append(row)
-            yield row
-
+    source, pictures = ManifestFile(manifest), Pictures(images)
     with data_dir_errors(own.data_dir):
-        prepared = all_or_none(manifest, prepare(remembered(), images))
+        total = sum(1 for _ in good_rows(source.name, pictures.prepare(source.rows())))
     _check_writable(out)
-    return Plan(settings, choice, name, out, rows, prepared)
+    return Plan(settings, choice, name, out, source, pictures, total)
 
 
 def _check_writable(out: Path) -> None:
@@ -132,8 +142,9 @@ def carry_out(plan: Plan, began: float) -> Outcome:
                 note("stopping; Ctrl-C once more stops at once")
             stack.stop_rest()
             outcome.after = producer.store.counts(plan.campaign)
-            if len(outcome.entries) == len(plan.rows):  # half a list would look like a whole one
-                outcome.exported = export(outcome.entries, producer.store, producer.images, plan.out)
+            if outcome.enqueued == plan.total:  # half a list would look like a whole one
+                entries = ((row, job_id(stored.request, plan.campaign)) for row, stored in plan.rows())
+                outcome.exported = export(entries, plan.total, producer.store, producer.images, plan.out)
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -141,11 +152,10 @@ def carry_out(plan: Plan, began: float) -> Outcome:
 def _enqueue(plan: Plan, producer: Producer, outcome: Outcome) -> None:
     # A run is a person's wish to try again, so it lifts what an earlier wrong key has stopped.
     producer.store.gate.resume()
-    for start in range(0, len(plan.rows), BATCH_ROWS):
-        rows = plan.rows[start : start + BATCH_ROWS]
-        requests = [row.request for row in plan.prepared[start : start + BATCH_ROWS]]
-        pairs = producer.enqueue_batch(requests, campaign=plan.campaign)
-        outcome.entries += [(row, job.id) for row, (job, _) in zip(rows, pairs, strict=True)]
+    rows = plan.rows()
+    while batch := [stored.request for _, stored in islice(rows, BATCH_ROWS)]:
+        pairs = producer.enqueue_batch(batch, campaign=plan.campaign)
+        outcome.enqueued += len(pairs)
         outcome.done_before += sum(job.status.final for job, created in pairs if not created)
 
 
@@ -153,7 +163,7 @@ def _work(plan: Plan, stack: LocalStack, producer: Producer, outcome: Outcome) -
     counts = producer.store.counts(plan.campaign)
     if finished(counts) == total(counts):
         return  # nothing is left to do, so nothing more is started
-    note(f"{total(counts) - finished(counts)} of {len(plan.rows)} to do as campaign {plan.campaign}; starting")
+    note(f"{total(counts) - finished(counts)} of {plan.total} to do as campaign {plan.campaign}; starting")
     stack.start_rest()
     with open_display() as display:
         outcome.refused = _follow(plan.campaign, stack, producer, display, outcome.before)

@@ -87,8 +87,8 @@ def _report(plan: Plan, outcome: Outcome, as_json: bool) -> None:
         note("interrupted; nothing is lost, the same command goes on where this one stopped")
     elif outcome.refused:
         error(refusal(outcome.refused))
-    elif outcome.done_before == len(plan.rows):
-        note(f"all {len(plan.rows)} were done already; nothing was submitted")
+    elif outcome.done_before == plan.total:
+        note(f"all {plan.total} were done already; nothing was submitted")
 
 
 def refusal(pause: Pause) -> str:
@@ -105,12 +105,12 @@ def refusal(pause: Pause) -> str:
 def _numbers(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     counts = {status: outcome.exported.counts.get(status, 0) if outcome.exported else 0 for status in Status}
     return {
-        "total": len(plan.rows),
+        "total": plan.total,
         "succeeded": counts[Status.SUCCEEDED],
         "failed": counts[Status.FAILED],
         "parked": counts[Status.PARKED],
         "cancelled": counts[Status.CANCELLED],
-        "unfinished": len(plan.rows) - sum(counts[status] for status in FINAL),
+        "unfinished": plan.total - sum(counts[status] for status in FINAL),
         "done_before": outcome.done_before,
         "submissions": outcome.since("submissions"),
         "resubmissions": outcome.since("resubmissions"),

@@ -206,3 +206,11 @@ def test_a_port_in_use(folder: Folder) -> None:
         last == f"blendq: error: the receiver cannot listen on 127.0.0.1:{port}; set BLENDQ_RECEIVER_PORT to a free one"
     )
     assert not (folder.data_dir / "sandbox-open-source" / "sandbox").exists()
+
+
+@pytest.mark.usefixtures("server_binary")
+def test_one_bad_row_in_the_middle_of_many_batches(folder: Folder) -> None:
+    """Batches are enqueued as they are read; but none before all of them were read once."""
+    good = '{"images": ["1.png", "2.png"]}\n'
+    folder.write("m.jsonl", good * 700 + '{"images": ["1.png"]}\n' + good * 700)
+    assert "line 701: images: a blend takes 2 to 5 pictures, not 1" in folder.refused(4, "m.jsonl", "--sandbox")

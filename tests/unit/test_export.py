@@ -95,7 +95,7 @@ def entry(
 def exported(images: ImageStore, out: Path, pairs: Sequence[tuple[tuple[Row, str], Job]]) -> ExportSummary:
     store: Any = FakeStore([job for _, job in pairs])
     wanted: JobStore = store
-    return export([row for row, _ in pairs], wanted, images, out)
+    return export((row for row, _ in pairs), len(pairs), wanted, images, out)
 
 
 def names_in(folder: Path) -> list[str]:

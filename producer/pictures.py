@@ -1,0 +1,67 @@
+"""Pictures: what rows name becomes what the image store holds, so that a request names its pictures by digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from jobs.errors import PictureError, RowProblem
+from jobs.images import ImageStore
+from jobs.request import is_digest
+from producer.manifest import Row, is_data_url, is_web_address
+
+
+class Pictures:
+    """The pictures of any number of rows, read as often as one likes: a path is read once, whoever names it.
+
+    So a whole run sees each file as it was then. Data URLs are not remembered: they are too large.
+
+    Args:
+        images: where they are kept.
+        root: the folder that every file must be in at the moment when it is read, links followed; None for anywhere.
+    """
+
+    def __init__(self, images: ImageStore, root: Path | None = None) -> None:
+        self._images = images
+        self._root = root
+        self._known: dict[str, str | PictureError] = {}
+
+    def prepare(self, rows: Iterable[Row | RowProblem]) -> Iterator[Row | RowProblem]:
+        """Store the pictures of each row, and name them by digest. Problems in `rows` pass through, in their places.
+
+        Raises:
+            OSError: the image store's disk failed.
+        """
+        for row in rows:
+            yield row if isinstance(row, RowProblem) else self.stored(row)
+
+    def stored(self, row: Row) -> Row | RowProblem:
+        """The row with its pictures named by digest; or what is wrong with them."""
+        found = [self._store(image, number) for number, image in enumerate(row.request.images, 1)]
+        digests = tuple(item for item in found if isinstance(item, str))
+        if len(digests) == len(found):
+            return row.with_images(digests)
+        problems = dict.fromkeys(str(item) for item in found if isinstance(item, PictureError))
+        return RowProblem(row.line, "; ".join(problems))
+
+    def _store(self, image: str, number: int) -> str | PictureError:
+        try:
+            if is_data_url(image):
+                return self._images.put_data_url(image, name=f"image {number}").digest
+            if image not in self._known:
+                self._known[image] = self._digest(image)
+        except PictureError as error:
+            if is_data_url(image):
+                return error
+            # Kept for every row of a long manifest: its traceback would keep the picture's bytes alive with it.
+            self._known[image] = PictureError(str(error))
+        return self._known[image]
+
+    def _digest(self, image: str) -> str:
+        if is_digest(image):
+            if self._images.find(image) is None:
+                raise PictureError(f"{image}: is not in the image store; put the picture there first, or give its file")
+            return image
+        if is_web_address(image):
+            raise PictureError(f"{image[:200]}: web addresses are not fetched; download the picture and give its path")
+        return self._images.put_file(Path(image), root=self._root).digest

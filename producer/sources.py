@@ -1,0 +1,60 @@
+"""Sources: where the rows of a run come from. They can be gone through again and again, and are never held at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from jobs.errors import ManifestError, RowProblem
+from producer.manifest import Row, read_manifest
+
+
+class Source(Protocol):
+    """Rows, the same ones in the same order each time."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    def rows(self) -> Iterator[Row | RowProblem]:
+        """
+        Raises:
+            ManifestError: there are no such rows; or they are not those of the last time.
+        """
+
+
+class ManifestFile:
+    """The rows of a manifest, as long as nobody changes it: what was checked is what is enqueued and told of.
+
+    Args:
+        path: as for `read_manifest`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self._stamp: tuple[int, ...] | None = None
+
+    def rows(self) -> Iterator[Row | RowProblem]:
+        self._stamp = self._stamp or _stamp(self._path)
+        for row in read_manifest(self._path):
+            self._must_be_the_same()
+            yield row
+        self._must_be_the_same()
+
+    def _must_be_the_same(self) -> None:
+        """An editor may write in place, or put another file there; either changes the stamp."""
+        if _stamp(self._path) != self._stamp:
+            raise ManifestError(
+                f"{self._path}: was changed while it was being run; run the same command again: it takes the manifest "
+                "as it is then, and pays only for what is missing"
+            )
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None  # reading it tells why
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,81 @@
+"""Sources of rows: the same rows each time, however often; never held at once; and refused when they are others."""
+
+from __future__ import annotations
+
+import json
+import os
+import tracemalloc
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import ManifestError
+from producer.manifest import Row, good_rows
+from producer.sources import ManifestFile
+
+
+def manifest(folder: Path, rows: int, **more: object) -> Path:
+    path = folder / "m.jsonl"
+    line = json.dumps({"images": ["a.png", "b.png"], **more})
+    path.write_text(f"{line}\n" * rows)
+    return path
+
+
+def test_the_same_rows_each_time(tmp_path: Path) -> None:
+    source = ManifestFile(manifest(tmp_path, 3))
+    first = list(source.rows())
+    assert [row.line for row in first] == [1, 2, 3]
+    assert list(source.rows()) == first
+
+
+@pytest.mark.parametrize("how", ["written in place", "another file", "removed"])
+def test_a_manifest_that_changes_is_refused_before_its_next_row(tmp_path: Path, how: str) -> None:
+    path = manifest(tmp_path, 1000)
+    source = ManifestFile(path)
+    assert len(list(source.rows())) == 1000
+    rows = source.rows()
+    next(rows)
+    match how:
+        case "written in place":
+            with path.open("a") as file:
+                file.write("\n")
+        case "another file":
+            kept = path.stat()
+            path.rename(tmp_path / "old")
+            path.write_text((tmp_path / "old").read_text())
+            os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+        case _:
+            path.unlink()
+    with pytest.raises(ManifestError, match="was changed while it was being run"):
+        next(rows)
+
+
+def test_a_manifest_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="no such file"):
+        next(ManifestFile(tmp_path / "none.csv").rows())
+
+
+def peak_bytes(path: Path) -> int:
+    """What going through the manifest takes, its error included."""
+    tracemalloc.start()
+    try:
+        with suppress(ManifestError):
+            assert sum(isinstance(row, Row) for row in good_rows("m", ManifestFile(path).rows()))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("characters", [200, 300], ids=["good", "bad"])
+def test_neither_rows_nor_endless_problems_are_held(tmp_path: Path, characters: int) -> None:
+    peak_bytes(manifest(tmp_path, 10, state="x" * characters))  # what is loaded once
+    path = manifest(tmp_path, 20_000, state="x" * characters)
+    assert peak_bytes(path) < path.stat().st_size
+
+
+def test_the_first_problems_are_named_and_all_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="300 bad rows") as caught:
+        list(good_rows("m", ManifestFile(manifest(tmp_path, 300, state="x" * 300)).rows()))
+    assert [problem.line for problem in caught.value.problems] == list(range(1, 101))
+    assert str(caught.value).endswith("and 200 more")
