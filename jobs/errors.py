@@ -60,13 +60,14 @@ class PictureError(InvalidRequest):
 
 @dataclass(frozen=True)
 class RowProblem:
-    """One thing wrong with one row of a manifest. `line` counts from 1, as an editor does."""
+    """One thing wrong with one row of a manifest. `line` counts from 1, as an editor does; in whatever `unit` is."""
 
     line: int
     problem: str
+    unit: str = "line"
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.problem}"
+        return f"{self.unit} {self.line}: {self.problem}"
 
 
 class ManifestError(InvalidRequest):

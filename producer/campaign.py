@@ -51,16 +51,16 @@ class CampaignSummary:
         return sum(count for status, count in self.counts.items() if not status.final)
 
 
-def campaign_name(manifest: Path) -> str:
-    """The campaign of a manifest: its readable name, and a short hash of where it is.
+def campaign_name(*places: Path) -> str:
+    """The campaign of a manifest or of folders: a readable name, and a short hash of where they are.
 
     The same file always gives the same name, so that running it again finds the jobs it has. Two files of one name
     in two folders are two campaigns.
     """
-    path = manifest.resolve()
-    ascii_stem = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode().lower()
-    stem = re.sub(r"[^a-z0-9]+", "-", ascii_stem)[:_STEM_CHARACTERS].strip("-") or "campaign"
-    return f"{stem}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:_HASH_CHARACTERS]}"
+    paths = [place.resolve() for place in places]
+    ascii_stem = unicodedata.normalize("NFKD", "-".join(path.stem for path in paths)).encode("ascii", "ignore").decode()
+    stem = re.sub(r"[^a-z0-9]+", "-", ascii_stem.lower())[:_STEM_CHARACTERS].strip("-") or "campaign"
+    return f"{stem}-{hashlib.sha256(os.fsencode(chr(0).join(map(str, paths)))).hexdigest()[:_HASH_CHARACTERS]}"
 
 
 def check_name(name: str) -> str:

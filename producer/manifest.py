@@ -7,7 +7,7 @@ RowProblem, so that every bad row can be named at once, before anything is paid 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -17,21 +17,34 @@ from jobs.request import BlendRequest, is_digest
 from producer.rows import lines_of, open_text, parse_fields, reader_for
 
 MAX_PROBLEMS = 100
+LINE, BLEND = "line", "blend"
+_WHAT_TO_MEND = {
+    LINE: ("bad row", "mend the manifest"),
+    BLEND: ("impossible blend", "mend the pictures, or take them out"),
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One good row. `line` is where it starts, counted from 1; paths in `request.images` are absolute."""
+    """One good row. `line` is where it starts, counted from 1; paths in `request.images` are absolute.
+
+    `take` is 2 and so on for further blends of the same content. `unit` is what `line` counts: the blends of folders
+    have no lines.
+    """
 
     line: int
     request: BlendRequest
+    take: int = 1
+    unit: str = LINE
 
     def with_images(self, images: tuple[str, ...]) -> Row:
         """The same row, its pictures named otherwise."""
         return replace(self, request=self.request.with_images(images))
 
 
-def read_manifest(path: Path, root: Path | None = None) -> Iterator[Row | RowProblem]:
+def read_manifest(
+    path: Path, root: Path | None = None, defaults: Mapping[str, object] | None = None
+) -> Iterator[Row | RowProblem]:
     """Read a manifest, row by row, in order. Pictures are named, not opened; relative paths are relative to it.
 
     Args:
@@ -39,6 +52,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Iterator[Row | RowPro
         root: when others write the manifest: the folder that its pictures must be in. Rows that name pictures by
             absolute paths or by `~` are bad ones; the rest is for `Pictures`, given the same root, to see. None is for
             people at a command line, who may name any file of theirs.
+        defaults: fields for the rows that do not have them.
 
     Raises:
         ManifestError: the file itself is bad; raised when the bad place is reached.
@@ -51,7 +65,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Iterator[Row | RowPro
         for line, found in fields(path, lines_of(path, file)):
             empty = False
             try:
-                request = _with_absolute_paths(parse_fields(found), folder, root)
+                request = _with_absolute_paths(parse_fields(found, defaults or {}), folder, root)
                 _check_custom_id(request, line, earlier)
             except InvalidRequest as error:
                 yield RowProblem(line, str(error))
@@ -101,7 +115,8 @@ def good_rows(name: str, rows: Iterable[Row | RowProblem], max_problems: int = M
                 yield row
             else:
                 count += 1
-                bad += [row][: max_problems - len(bad)]
+                if len(bad) < max_problems and _is_news(row, bad):
+                    bad.append(row)
     except ManifestError as error:
         if not bad:
             raise
@@ -150,10 +165,16 @@ def _checked(rows: Iterable[Row | RowProblem], check: Callable[[Row], None]) -> 
             yield row
 
 
+def _is_news(row: RowProblem, bad: Sequence[RowProblem]) -> bool:
+    """A picture of a folder is in many blends; it is named once."""
+    return row.unit == LINE or all(row.problem != other.problem for other in bad)
+
+
 def _refuse(name: str, bad: Sequence[RowProblem], count: int, end: ManifestError | None) -> NoReturn:
-    lines = [f"{name}: {count} bad row{'s' if count > 1 else ''}; mend the manifest, nothing was started"]
+    what, mend = _WHAT_TO_MEND[bad[0].unit]
+    lines = [f"{name}: {count} {what}{'s' if count > 1 else ''}; {mend}, nothing was started"]
     lines += map(str, bad)
-    if count > len(bad):
+    if count > len(bad) and bad[0].unit == LINE:
         lines.append(f"and {count - len(bad)} more")
     if end is not None:
         lines.append(f"and then: {end}")

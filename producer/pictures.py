@@ -42,7 +42,7 @@ class Pictures:
         if len(digests) == len(found):
             return row.with_images(digests)
         problems = dict.fromkeys(str(item) for item in found if isinstance(item, PictureError))
-        return RowProblem(row.line, "; ".join(problems))
+        return RowProblem(row.line, "; ".join(problems), row.unit)
 
     def _store(self, image: str, number: int) -> str | PictureError:
         try:

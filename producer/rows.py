@@ -40,14 +40,21 @@ Found = Mapping[str, object] | InvalidRequest
 """The fields of a row as they are written; or why they cannot be read."""
 
 
-def parse_fields(found: Found) -> BlendRequest:
-    """The request, or everything that is wrong with the row, in one line."""
+def parse_fields(found: Found, defaults: Mapping[str, object]) -> BlendRequest:
+    """The request, or everything that is wrong with the row, in one line. `defaults` are for fields it does not have.
+
+    Raises:
+        InvalidRequest: says what is wrong.
+    """
     if isinstance(found, InvalidRequest):
         raise found
     problems = [f"unknown field {_shown(name)}{_hint(name)}" for name in found if name not in _FIELDS]
+    given = {_FIELDS[name] for name in found if name in _FIELDS}
+    fields = {name: value for name, value in defaults.items() if name not in given}
+    fields |= {name: value for name, value in found.items() if name in _FIELDS}
     request = None
     try:
-        request = BlendRequest.parse({name: value for name, value in found.items() if name in _FIELDS})
+        request = BlendRequest.parse(fields)
     except InvalidRequest as error:
         problems.append(str(error))
     if request is None or problems:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -29,16 +29,18 @@ class ManifestFile:
 
     Args:
         path: as for `read_manifest`.
+        defaults: likewise.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, defaults: Mapping[str, object] | None = None) -> None:
         self.name = str(path)
         self._path = path
+        self._defaults = defaults
         self._stamp: tuple[int, ...] | None = None
 
     def rows(self) -> Iterator[Row | RowProblem]:
         self._stamp = self._stamp or _stamp(self._path)
-        for row in read_manifest(self._path):
+        for row in read_manifest(self._path, defaults=self._defaults):
             self._must_be_the_same()
             yield row
         self._must_be_the_same()

@@ -19,13 +19,13 @@ from ops.cli.output import note
 from ops.cli.progress import Display, Progress, finished, in_flight, open_display, total
 from ops.local import LocalStack, SandboxChoice, sandbox_settings
 from ops.ownership import data_dir_errors, make_data_dir
-from producer.campaign import campaign_name, check_name
+from producer.campaign import check_name
 from producer.client import Producer
 from producer.export import ExportSummary, export
 from producer.identity import job_id
 from producer.manifest import Row, good_rows
 from producer.pictures import Pictures
-from producer.sources import ManifestFile, Source
+from producer.sources import Source
 
 POLL_SECONDS = 0.25
 BATCH_ROWS = 500
@@ -95,24 +95,22 @@ class Outcome:
 # Checking ----------------------------------------------------------------------------------------------------------
 
 
-def make_plan(
-    settings: Settings, choice: SandboxChoice | None, manifest: Path, campaign: str | None, out: Path
-) -> Plan:
+def make_plan(settings: Settings, choice: SandboxChoice | None, source: Source, campaign: str, out: Path) -> Plan:
     """
     Raises:
         UsageError: the data folder, the folder for the pictures, or the campaign's name.
-        ManifestError: the manifest, or any of its rows and pictures.
+        ManifestError: any of the rows and pictures.
     """
-    name = campaign_name(manifest) if campaign is None else check_name(campaign)
+    check_name(campaign)
     own = sandbox_settings(settings, choice) if choice else settings
     make_data_dir(settings.data_dir)
     make_data_dir(own.data_dir)
     images = ImageStore(own.data_dir / "images", max_bytes=own.max_image_bytes, max_pixels=own.max_image_pixels)
-    source, pictures = ManifestFile(manifest), Pictures(images)
+    pictures = Pictures(images)
     with data_dir_errors(own.data_dir):
         total = sum(1 for _ in good_rows(source.name, pictures.prepare(source.rows())))
     _check_writable(out)
-    return Plan(settings, choice, name, out, source, pictures, total)
+    return Plan(settings, choice, campaign, out, source, pictures, total)
 
 
 def _check_writable(out: Path) -> None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from jobs.errors import UsageError
 from jobs.job import Job, Status
 from jobs.report import result, rfc3339
-from jobs.request import BlendRequest, BotType, Dimensions, Mode
+from jobs.request import BlendRequest
 from jobs.store import Applied
 from ops.cli.job_view import job_lines
 from ops.cli.output import note, print_json
 from ops.cli.place import Place, place_options
+from ops.cli.request_options import request_fields, request_options
 from producer.client import DEFAULT_CAMPAIGN, Finished
 from producer.report import next_step, whole_record
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 NO_PICTURE = 3
 
@@ -28,34 +25,10 @@ NO_PICTURE = 3
 # submit ------------------------------------------------------------------------------------------------------------
 
 
-def _request_options(command: F) -> F:
-    """One option for each field of a request."""
-    options = [
-        click.option("--dimensions", type=_choice(Dimensions), help="The shape (default SQUARE)."),
-        click.option("--bot-type", type=_choice(BotType), help="The bot (default MID_JOURNEY)."),
-        click.option("--mode", "modes", type=_choice(Mode), multiple=True, help="Only accounts in these modes."),
-        click.option("--instance-id", metavar="ID", help="Only the account of this id."),
-        click.option("--remix/--no-remix", default=None, help="Only accounts with this remix setting."),
-        click.option("--remix-auto-considered/--no-remix-auto-considered", default=None,
-                     help="Whether an account that submits remix by itself counts as one without."),
-        click.option("--state", metavar="TEXT", help="Your own text; the API hands it back where it fits."),
-        click.option("--custom-id", metavar="NAME", help="Your own name for the job."),
-        click.option("--priority", type=click.IntRange(0, 9), default=0, show_default=True, help="9 goes first."),
-        click.option("--metadata", metavar="JSON", help="A JSON object of yours, kept with the job."),
-        click.option("--notify-hook", metavar="URL", help="Your own webhook address for this job."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _choice(kind: type[Dimensions] | type[BotType] | type[Mode]) -> click.Choice[str]:
-    return click.Choice([one.value for one in kind], case_sensitive=False)
-
-
 @click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
-@_request_options
+@request_options
+@click.option("--custom-id", metavar="NAME", help="Your own name for the job.")
 @click.option("--campaign", default=DEFAULT_CAMPAIGN, show_default=True, metavar="NAME", help="Where it belongs.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key is the same job, however often it is submitted.")
 @click.option("--wait", is_flag=True, help="Wait for the picture, and print its file's name.")
@@ -84,7 +57,7 @@ def submit(
     place = Place(data_dir, sandbox)
     if timeout is not None and not wait:
         raise UsageError("--timeout is for --wait; add it, or leave --timeout out")
-    request = _request(images, fields)
+    request = BlendRequest.parse({"images": images, **request_fields(fields)})
     if wait and not place.worked_on:
         raise UsageError(
             f"nothing works on {place.settings.data_dir}, so there is nothing to wait for; "
@@ -97,16 +70,6 @@ def submit(
             return 0
         note(f"waiting for {job.id}; it goes on without this command too")
         return _tell_finished(producer.wait(job, timeout), request, as_json)
-
-
-def _request(images: tuple[str, ...], fields: dict[str, Any]) -> BlendRequest:
-    given = {name: value for name, value in fields.items() if value not in (None, ())}
-    if "metadata" in given:
-        try:
-            given["metadata"] = json.loads(given["metadata"])
-        except ValueError as error:
-            raise UsageError(f"--metadata is not JSON ({error}); it must look like '{{\"a\": 1}}'") from error
-    return BlendRequest.parse({"images": images, **given})
 
 
 def _tell_enqueued(job: Job, place: Place, as_json: bool) -> None:

@@ -16,6 +16,8 @@ from jobs.settings import OnQueued, Settings
 from ops.cli.leaving import signals_interrupt
 from ops.cli.options import place_words, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, duration, error, json_option, note, print_json, print_pairs
+from ops.cli.request_options import request_fields, request_options
+from ops.cli.run_options import FOLDER_OPTIONS, folder_options
 
 if TYPE_CHECKING:
     from jobs.pause import Pause
@@ -30,7 +32,7 @@ ADVICE = {
 
 
 @click.command()
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("places", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MANIFEST|FOLDER...")
 @sandbox_options
 @click.option(
     "--out",
@@ -43,10 +45,12 @@ ADVICE = {
 @click.option("--campaign", metavar="NAME", help="The campaign's name (default: made from the manifest's place).")
 @click.option("--slots", type=int, metavar="N", help="Jobs at the API at once.")
 @click.option("--on-queued", type=click.Choice([str(one) for one in OnQueued]), help="What to do after a code 22.")
+@folder_options
+@request_options
 @data_dir_option
 @json_option
 def run(
-    manifest: Path,
+    places: tuple[Path, ...],
     sandbox: str | None,
     speed: float | None,
     out: Path,
@@ -55,23 +59,31 @@ def run(
     on_queued: str | None,
     data_dir: Path | None,
     as_json: bool,
+    **options: Any,
 ) -> int:
-    """Blend every row of MANIFEST, a CSV or JSONL file, and put the pictures into a folder.
+    """Blend every row of a manifest (CSV or JSONL), or the pictures of folders; and put the blends into a folder.
 
     Each row names 2 to 5 pictures; paths are relative to the manifest. Everything is checked before anything is
     sent. The same line again pays only for what is missing: after Ctrl-C, after a crash, after new rows.
+    The options of a blend (--dimensions and so on) are for all of them; what a row says itself wins.
 
     \b
     blendq run examples/pairs.csv --sandbox        try it, nothing is paid
     blendq run pairs.csv --out pictures            with the API that BLENDQ_API_URL and BLENDQ_API_KEY name
+    blendq run photos --pair all --limit 100       the first hundred pairs of a folder's pictures
+    blendq run people places --pair cross          each picture of one folder with each of the other
     """
     began = time.monotonic()
     settings = Settings.load(data_dir=data_dir, slots=slots, on_queued=on_queued)
     choice = sandbox_choice(settings, sandbox, speed)
     with signals_interrupt():
         from ops.cli.campaign_run import carry_out, make_plan  # noqa: PLC0415  (a second's worth of libraries)
+        from ops.cli.run_source import source_of  # noqa: PLC0415
+        from producer.campaign import campaign_name  # noqa: PLC0415
 
-        plan = make_plan(settings, choice, manifest, campaign, out)
+        folder = {name: options.pop(name) for name in FOLDER_OPTIONS}
+        source = source_of(places, folder, request_fields(options))
+        plan = make_plan(settings, choice, source, campaign_name(*places) if campaign is None else campaign, out)
         outcome = carry_out(plan, began)
     _report(plan, outcome, as_json)
     return outcome.exit_code

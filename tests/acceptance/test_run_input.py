@@ -6,6 +6,7 @@ Real processes, as a user starts them.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -131,9 +132,42 @@ def test_a_manifest_that_is_not_there(folder: Folder) -> None:
     assert "gone.csv: no such file" in folder.refused(4, "gone.csv", "--sandbox")
 
 
-def test_a_folder_as_a_manifest(folder: Folder) -> None:
+def test_a_folder_without_a_rule(folder: Folder) -> None:
     (folder.path / "folder.csv").mkdir()
-    assert "folder.csv: is a folder" in folder.refused(4, "folder.csv", "--sandbox")
+    told = folder.refused(2, "folder.csv", "--sandbox")
+    assert "folder.csv: is a folder" in told
+    assert "--pair" in told
+
+
+FOLDERS = {
+    "a rule for a manifest": (2, ["m.csv", "--pair", "all"], "--pair is for folders"),
+    "a folder and a manifest": (2, ["pictures", "m.csv", "--pair", "cross"], "not both"),
+    "two manifests": (2, ["m.csv", "m.csv"], "one manifest, not 2"),
+    "all of two folders": (2, ["pictures", "pictures", "--pair", "all"], "one folder, not of 2"),
+    "zip of one folder": (2, ["pictures", "--pair", "zip"], "2 to 5 folders, not 1"),
+    "a group of six": (2, ["pictures", "--pair", "all", "--group", "6"], "--group"),
+    "a group across": (2, ["pictures", "pictures", "--pair", "cross", "--group", "3"], "--group is for"),
+    "a seed for nothing": (2, ["pictures", "--pair", "all", "--seed", "3"], "--seed is for --sample"),
+    "a wrong default": (2, ["m.csv", "--notify-hook", "me"], "notify_hook: must be an http"),
+    "an empty folder": (4, ["empty", "--pair", "all"], "empty: has no pictures"),
+    "one picture only": (4, ["lonely", "--pair", "all"], "too few pictures"),
+    "a broken picture": (4, ["broken", "--pair", "all"], "2 impossible blends"),
+    "unequal folders": (4, ["pictures", "lonely", "--pair", "zip"], "have 3, 1 pictures"),
+}
+
+
+@pytest.mark.parametrize("what", FOLDERS)
+def test_bad_folders(folder: Folder, what: str) -> None:
+    for name, numbers in {"pictures": (1, 2, 3), "empty": (), "lonely": (1,), "broken": (1, 2)}.items():
+        (folder.path / name).mkdir()
+        for number in numbers:
+            shutil.copy(folder.path / f"{number}.png", folder.path / name)
+    folder.write("broken/3.png", "words")
+    folder.write("m.csv", HEADER + "1.png,2.png,,,,\n")
+    code, words, said = FOLDERS[what]
+    told = folder.refused(code, *words, "--sandbox")
+    assert said in told
+    assert told.count("\n") == (2 if what == "a broken picture" else 1), "each trouble once"
 
 
 def test_a_bare_sandbox_may_come_before_the_manifest(folder: Folder) -> None:

@@ -1,0 +1,47 @@
+"""What a run blends: a manifest, or folders of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import InvalidRequest, UsageError
+from jobs.request import BlendRequest
+from ops.cli.run_options import FOLDER_OPTIONS
+from producer.folders import Folders, Pair
+from producer.sources import ManifestFile, Source
+
+
+def source_of(places: Sequence[Path], options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Source:
+    """
+    Raises:
+        UsageError: the places and options do not go together, or the defaults are no fields of a request.
+        ManifestError: a folder cannot be read, or has too few pictures.
+    """
+    _check(defaults)
+    given = {name: options[name] for name in FOLDER_OPTIONS if options[name] is not None}
+    folders = [place for place in places if place.is_dir()]
+    if folders and len(folders) < len(places):
+        raise UsageError("give one manifest, or folders of pictures, not both")
+    if not folders:
+        if len(places) > 1:
+            raise UsageError(f"give one manifest, not {len(places)}")
+        if given:
+            raise UsageError(f"--{next(iter(given))} is for folders of pictures; {places[0]} is none")
+        return ManifestFile(places[0], defaults)
+    if "pair" not in given:
+        raise UsageError(
+            f"{folders[0]}: is a folder; say which of its pictures are blended: --pair all or chain (of one folder), "
+            "zip or cross (of several)"
+        )
+    if "seed" in given and "sample" not in given:
+        raise UsageError("--seed is for --sample; add it, or leave --seed out")
+    return Folders(places, Pair(given.pop("pair")), **given, defaults=defaults)
+
+
+def _check(defaults: Mapping[str, Any]) -> None:
+    try:
+        BlendRequest.parse({"images": ["a", "b"], **defaults})
+    except InvalidRequest as error:
+        raise UsageError(f"the options for every blend: {error}") from error
