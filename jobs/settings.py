@@ -140,6 +140,17 @@ class Settings(BaseModel):
         PerSecond, Field(description="callbacks for one job; more of them get 429")
     ] = 20.0
 
+    # The HTTP API for other services.
+    service_host: Annotated[
+        str, Field(description="address the HTTP API listens on; another than loopback needs tokens")
+    ] = "127.0.0.1"
+    service_port: Annotated[int, Field(ge=0, le=65535, description="0: any free port")] = 8793
+    service_requests: Annotated[int, Field(ge=1, le=10_000, description="answered at once; more of them get 503")] = 64
+    service_requests_per_second: Annotated[PerSecond, Field(description="with one token; more of them get 429")] = 100.0
+    service_max_body_bytes: Annotated[
+        int, Field(ge=1024, le=1 << 30, description="of a job in JSON, its data URLs included; more gets 413")
+    ] = 32 << 20
+
     # Flow.
     slots: Annotated[int, Field(ge=1, le=10_000, description="jobs at the API at once")] = 3
     worker_threads: Annotated[int, Field(ge=1, le=256, description="submissions and downloads at once per worker")] = 16

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import logging
-import sys
 from pathlib import Path
 
 from celery import signals
 
+from jobs.logs import log_to_stderr
 from jobs.policy import Policy
 from jobs.queue import CONTROL_LIST, make_app
 from jobs.server import connect
@@ -18,8 +17,6 @@ from worker.context import Context, process_name
 from worker.tasks import register
 from worker.ticks import Ticks
 from worker.watchdog import Watchdog
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 def run_worker(settings: Settings) -> int:
@@ -74,10 +71,8 @@ def tick_file(settings: Settings) -> Path:
 
 @functools.cache
 def set_up_logging() -> None:
-    """One plain line an event on stderr. Celery is told to leave logging alone."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
-    for noisy in ("httpx", "httpcore", "celery.worker.strategy", "celery.app.trace", "celery.beat"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    """As `log_to_stderr`; and Celery is told to leave logging alone."""
+    log_to_stderr()
     signals.setup_logging.connect(_logging_is_set_up)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from jobs.errors import PortInUse
+from jobs.listening import BACKLOG, announce, bind, url_of
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
 from jobs.server import connect
@@ -25,7 +25,6 @@ from worker.connections import Connections
 from worker.hooks import Hooks
 from worker.main import set_up_logging
 
-BACKLOG = 2048
 KERNEL_BUFFER_BYTES = 64 * 1024
 LEAVE_SECONDS = 5
 # For a callback that was recorded, or was not in time: only its answer is left.
@@ -71,11 +70,10 @@ def run_receiver(settings: Settings, announce_file: Path | None = None) -> int:
     store = JobStore(connect(settings.redis_address()), Policy.from_settings(settings))
     wakeups = Wakeups(make_app(settings))
     receiver = Receiver(store, Hooks.from_settings(settings), wakeups, Limits.from_settings(settings))
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = url_of(listener)
     print(f"receiver listening on {url}", file=sys.stderr, flush=True)
     if announce_file is not None:
-        _announce(announce_file, url)
+        announce(announce_file, url)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_told(listener, receiver, settings))
     receiver.close()
@@ -96,20 +94,9 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         PortInUse: somebody else listens there.
     """
-    family = socket.AF_INET6 if ":" in settings.receiver_host else socket.AF_INET
-    try:
-        made = socket.create_server((settings.receiver_host, settings.receiver_port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        where = f"{settings.receiver_host}:{settings.receiver_port}"
-        advice = "set BLENDQ_RECEIVER_PORT to a free one"
-        raise PortInUse(f"the receiver cannot listen on {where}: {error.strerror}; {advice}") from error
+    host, port = settings.receiver_host, settings.receiver_port
+    made = bind(host, port, part="receiver", setting="BLENDQ_RECEIVER_PORT")
     # What the kernel keeps for a connection that does not read, or sends without end; it would be megabytes.
     for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
         made.setsockopt(socket.SOL_SOCKET, option, KERNEL_BUFFER_BYTES)
     return made
-
-
-def _announce(path: Path, url: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(url, encoding="utf-8")
-    part.rename(path)

@@ -30,6 +30,8 @@ COMMANDS = {
     "beat": ("ops.cli.processes:beat", "Run the clock that wakes workers (for containers)."),
     "scheduler": ("ops.cli.schedules:scheduler", "Run the clock of the schedules (for containers)."),
     "receiver": ("ops.cli.processes:receiver", "Run the receiver of the API's callbacks (for containers)."),
+    "api": ("ops.cli.processes:api", "Run the HTTP API for other services (for containers)."),
+    "token": ("ops.cli.tokens:token", "Say who may use the HTTP API."),
     "sandbox": ("ops.cli.processes:sandbox", "Run the API, simulated, to try things without paying."),
     "doctor": ("ops.cli.doctor:doctor", "Check everything, and say what to do where something is wrong."),
     "health": ("ops.cli.health:health", "Tell whether a part does its work (for containers)."),

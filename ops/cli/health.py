@@ -203,12 +203,36 @@ def receiver_health(settings: Settings) -> str:
     Raises:
         UnhealthyError: it does not answer, or Redis does not answer it.
     """
-    host = ANY_ADDRESS.get(settings.receiver_host, settings.receiver_host)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.receiver_port}/livez"
+    url = f"{_reached_at(settings.receiver_host, settings.receiver_port)}/livez"
     status = _get(url)
     if status == 503:
         raise UnhealthyError(f"{url} answers 503: the receiver runs, and Redis does not answer it")
     return _must_be_200(url, status)
+
+
+@health.command("api")
+@data_dir_option
+@json_option
+def api(data_dir: Path | None, as_json: bool) -> int:
+    """The HTTP API answers at its port, and jobs can be enqueued."""
+    return _tell("api", as_json, lambda: api_health(Settings.load(data_dir=data_dir)))
+
+
+def api_health(settings: Settings) -> str:
+    """
+    Raises:
+        UnhealthyError: it does not answer, or nothing can be enqueued.
+    """
+    url = f"{_reached_at(settings.service_host, settings.service_port)}/readyz"
+    status = _get(url)
+    if status == 503:
+        raise UnhealthyError(f"{url} answers 503: the API runs, and Redis does not answer it, or has lost its records")
+    return _must_be_200(url, status)
+
+
+def _reached_at(host: str, port: int) -> str:
+    host = ANY_ADDRESS.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 @health.command("flower")

@@ -90,6 +90,17 @@ def receiver(announce_file: Path | None, data_dir: Path | None) -> int:
     return run_receiver(settings, announce_file)
 
 
+@click.command()
+@click.option("--announce-file", type=click.Path(path_type=Path), hidden=True)
+@data_dir_option
+def api(announce_file: Path | None, data_dir: Path | None) -> int:
+    """Run the HTTP API for other services; BLENDQ_SERVICE_HOST and BLENDQ_SERVICE_PORT say where."""
+    settings = with_server(data_dir)
+    from producer.api.server import run_service  # noqa: PLC0415  (loads a web server)
+
+    return run_service(settings, announce_file)
+
+
 def with_server(data_dir: Path | None) -> Settings:
     """The settings, when their server can be reached. One of another machine is waited for by the part itself.
 

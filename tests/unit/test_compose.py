@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 # Each part's user of Redis, by the name of its service.
 REDIS_USERS = {"worker": "worker", "beat": "beat", "receiver": "receiver", "flower": "flower", "cli": "producer"}
-REDIS_USERS |= {"scheduler": "producer"}
+REDIS_USERS |= {"scheduler": "producer", "api": "producer"}
 REDIS_PASSWORDS = (
     "REDIS_PASSWORD",
     *(f"REDIS_{user.upper()}_PASSWORD" for user in dict.fromkeys(REDIS_USERS.values())),
@@ -30,7 +30,7 @@ REDIS_PASSWORDS = (
 REQUIRED = (*REDIS_PASSWORDS, "BLENDQ_HOOK_SECRET", "BLENDQ_API_URL", "BLENDQ_API_KEY", "FLOWER_BASIC_AUTH")
 ALWAYS = ("redis", "worker", "beat", "receiver", "flower")
 # Settings that the file fixes only where one part alone needs them.
-OF_THE_RECEIVER = {"BLENDQ_RECEIVER_HOST", "BLENDQ_RECEIVER_PORT"}
+OF_ONE_PART = {f"BLENDQ_{part}_{what}" for part in ("RECEIVER", "SERVICE") for what in ("HOST", "PORT")}
 
 
 def blocks(text: str, indent: int) -> dict[str, str]:
@@ -59,7 +59,7 @@ def networks(service: str) -> set[str]:
 
 
 def test_the_services_are_those_that_the_tests_below_look_at() -> None:
-    assert set(SERVICES) == {*ALWAYS, "cli", "sandbox", "scheduler"}
+    assert set(SERVICES) == {*ALWAYS, "api", "cli", "sandbox", "scheduler"}
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -76,8 +76,8 @@ def test_no_secret_stands_in_the_file() -> None:
                 assert re.fullmatch(rf"\s+{name}:(?: \$\{{{name}:\?[^}}]+\}})?", line), line
 
 
-def test_only_the_receiver_and_flower_publish_a_port() -> None:
-    assert {name for name in SERVICES if "ports" in parts(name)} == {"receiver", "flower"}
+def test_only_the_receiver_flower_and_the_http_api_publish_a_port() -> None:
+    assert {name for name in SERVICES if "ports" in parts(name)} == {"receiver", "flower", "api"}
     assert not any("network_mode" in parts(name) for name in SERVICES)
 
 
@@ -85,6 +85,11 @@ def test_flower_listens_on_this_machine_only_and_changes_nothing() -> None:
     assert parts("flower")["ports"].strip() == '["127.0.0.1:${FLOWER_PORT:-5555}:5555"]'
     assert "--read-only" in parts("flower")["command"]
     assert "FLOWER_BASIC_AUTH" in parts("flower")["environment"]
+
+
+def test_the_http_api_is_started_when_asked_for_and_listens_on_this_machine_unless_told_otherwise() -> None:
+    assert parts("api")["profiles"].strip() == "[api]"
+    assert parts("api")["ports"].strip() == '["${SERVICE_BIND:-127.0.0.1}:${SERVICE_PORT:-8793}:8793"]'
 
 
 def test_redis_is_reached_by_its_clients_only() -> None:
@@ -188,12 +193,12 @@ def test_every_variable_is_a_setting_and_every_setting_can_be_given() -> None:
 def test_what_decides_about_a_job_is_the_same_in_every_part() -> None:
     given = set(re.findall(rf"^  ({PREFIX}\w+):", SECTIONS["x-settings"], re.MULTILINE))
     elsewhere = set(re.findall(rf"{PREFIX}\w+(?=:)", "".join(parts(name).get("environment", "") for name in SERVICES)))
-    assert elsewhere - OF_THE_RECEIVER == {
+    assert elsewhere - OF_ONE_PART == {
         f"{PREFIX}{name}" for name in ("API_URL", "API_KEY", "API_AUTH", "API_ACCOUNT_FILTER", "REDIS_URL")
     }
     assert "BLENDQ_API_KEY" not in "".join(parts(name).get("environment", "") for name in set(SERVICES) - {"worker"})
     assert {"BLENDQ_PUBLIC_URL", "BLENDQ_ANSWER_TIMEOUT_SECONDS", "BLENDQ_SILENCE_SECONDS"} <= given
-    for name in ("worker", "receiver", "beat", "flower", "cli", "scheduler"):
+    for name in ("worker", "receiver", "beat", "flower", "cli", "scheduler", "api"):
         assert "*settings" in parts(name)["environment"]
 
 

@@ -1,0 +1,148 @@
+"""Bodies: what is sent to us, read whole within limits of size and time, before anything is done with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+from pydantic import Field, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from jobs.errors import InvalidRequest, PictureError
+from jobs.request import BlendRequest, in_plain_words, is_digest
+from producer.api.problems import Refused
+from producer.client import DEFAULT_CAMPAIGN
+
+BODY_SECONDS = 120.0
+MULTIPART_EXTRA_BYTES = 64 * 1024
+MAX_KEY_CHARACTERS = 255
+PICTURE_TYPES = frozenset({"", "application/octet-stream", "image/png", "image/jpeg", "image/webp", "image/gif"})
+
+
+async def read_body(request: Request, most_bytes: int) -> bytes:
+    """
+    Raises:
+        Refused: it is larger (413), or takes too long (408).
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > most_bytes:
+        raise _too_large(most_bytes)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > most_bytes:
+                    raise _too_large(most_bytes)
+    except TimeoutError as error:
+        words = f"the body did not come within {BODY_SECONDS:g} s"
+        raise Refused.later(HTTPStatus.REQUEST_TIMEOUT, "slow_body", words) from error
+    return bytes(body)
+
+
+def _too_large(most_bytes: int) -> Refused:
+    return Refused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"the body is over the limit of {most_bytes:,} bytes"
+    )
+
+
+def media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _json_body(request: Request) -> bytes:
+    _must_be(request, "application/json")
+    return await read_body(request, request.app.state.blends.settings.service_max_body_bytes)
+
+
+def _must_be(request: Request, wanted: str) -> None:
+    if (given := media_type(request)) != wanted:
+        words = f"the body must be {wanted}, and say so in Content-Type; it says {given[:100] or 'nothing'!r}"
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "media_type", words)
+
+
+async def _picture_body(request: Request) -> bytes:
+    """The picture of a raw or a multipart body."""
+    most = int(request.app.state.blends.settings.max_image_bytes)
+    if media_type(request) == "multipart/form-data":
+        return await _picture_of_form(request, await read_body(request, most + MULTIPART_EXTRA_BYTES))
+    if (given := media_type(request)) not in PICTURE_TYPES:
+        words = f"{given[:100]!r} is no picture that is taken; send a PNG, JPEG, WebP or GIF, or multipart/form-data"
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "media_type", words)
+    return await read_body(request, most)
+
+
+async def _picture_of_form(request: Request, body: bytes) -> bytes:
+    async def whole() -> AsyncIterator[bytes]:
+        yield body
+        yield b""
+
+    try:
+        parser = MultiPartParser(request.headers, whole(), max_files=1, max_fields=0)  # type: ignore[arg-type]
+        form = await parser.parse()
+    except (MultiPartException, KeyError) as error:
+        words = f"the form cannot be read ({error}); it must hold one file, the picture, and nothing else"
+        raise Refused(HTTPStatus.BAD_REQUEST, "form", words) from error
+    try:
+        files = [part for part in form.values() if isinstance(part, UploadFile)]
+        if len(files) != 1:
+            raise Refused(HTTPStatus.BAD_REQUEST, "form", "the form must hold one file, the picture")
+        return await files[0].read()
+    finally:
+        await form.close()
+
+
+async def _idempotency_key(
+    request: Request,
+    idempotency_key: Annotated[
+        str | None,
+        Header(description="your own name for the job within its campaign: 1 to 255 visible ASCII characters"),
+    ] = None,
+) -> str | None:
+    given = request.headers.getlist("idempotency-key")
+    if len(given) > 1 or (given and not is_key(given[0])):
+        words = f"Idempotency-Key must be one header of 1 to {MAX_KEY_CHARACTERS} visible ASCII characters"
+        raise Refused(HTTPStatus.BAD_REQUEST, "idempotency_key", words)
+    return idempotency_key
+
+
+def is_key(key: str) -> bool:
+    return 0 < len(key) <= MAX_KEY_CHARACTERS and all("!" <= character <= "~" for character in key)
+
+
+JsonBody = Annotated[bytes, Depends(_json_body)]
+PictureBody = Annotated[bytes, Depends(_picture_body)]
+IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+
+
+class NewJob(BlendRequest):
+    """A job to be enqueued. Its pictures are digests from `PUT /v1/images`, or `data:` URLs."""
+
+    campaign: Annotated[str, Field(description="1 to 64 letters, digits, '-', '_' or '.'")] = DEFAULT_CAMPAIGN
+
+    @classmethod
+    def read(cls, body: bytes) -> NewJob:
+        """
+        Raises:
+            Refused: it is not JSON (400).
+            InvalidRequest: it is, and no job.
+            PictureError: it names a picture by anything but its content: this machine's files are not for others.
+        """
+        try:
+            new = cls.model_validate_json(body)
+        except ValidationError as error:
+            if error.errors(include_input=False, include_url=False)[0]["type"] == "json_invalid":
+                raise Refused(HTTPStatus.BAD_REQUEST, "json", in_plain_words(error)) from error
+            raise InvalidRequest(in_plain_words(error)) from error
+        for number, image in enumerate(new.images, 1):
+            if not is_digest(image) and image[:5].lower() != "data:":
+                raise PictureError(f"image {number}: must be a digest from PUT /v1/images, or a data URL")
+        return new
+
+    @property
+    def request(self) -> BlendRequest:
+        return BlendRequest.model_construct(**{name: getattr(self, name) for name in BlendRequest.model_fields})

@@ -1,0 +1,100 @@
+"""The process: listens, and says at its start who is let in."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from jobs.decoding import Decoder
+from jobs.errors import SettingsError
+from jobs.listening import announce, bind, url_of
+from jobs.logs import log_to_stderr
+from jobs.settings import Settings
+from producer.api.app import make_app
+from producer.api.guard import Guard
+from producer.client import Producer
+
+LEAVE_SECONDS = 10
+KEEP_ALIVE_SECONDS = 30
+_log = logging.getLogger("producer.api")
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's; but whoever left in order did not die of a signal."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+def run_service(settings: Settings, announce_file: Path | None = None) -> int:
+    """Answer until SIGTERM or SIGINT.
+
+    Args:
+        settings: `service_host` and `service_port` say where.
+        announce_file: gets the URL written when connections are accepted.
+
+    Raises:
+        PortInUse: somebody else listens there.
+        SettingsError: others than this machine could call, and there is no token.
+        StoreUnavailable: no Redis answers.
+    """
+    log_to_stderr()
+    listener = bind(settings.service_host, settings.service_port, part="HTTP API", setting="BLENDQ_SERVICE_PORT")
+    decoder = Decoder()
+    try:
+        with listener, Producer(settings, check=decoder.check) as blends:
+            loopback = ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+            _log.info("HTTP API listening on %s: %s", url_of(listener), _who_is_let_in(blends, loopback))
+            guard = Guard(
+                make_app(blends),
+                blends.tokens,
+                loopback=loopback,
+                most=settings.service_requests,
+                per_second=settings.service_requests_per_second,
+            )
+            if announce_file is not None:
+                announce(announce_file, url_of(listener))
+            _serve(guard, listener)
+    finally:
+        decoder.close()
+    return 0
+
+
+def _who_is_let_in(blends: Producer, loopback: bool) -> str:
+    if blends.tokens.any():
+        return "who has a token"
+    if loopback:
+        return "no token exists, so every program of this machine; `blendq token create NAME` ends that"
+    raise SettingsError(
+        "the HTTP API would listen on an address that others can reach, and no token exists; make one first: "
+        "blendq token create NAME --scope write. Or leave BLENDQ_SERVICE_HOST out: then only this machine can call"
+    )
+
+
+def _serve(guard: Guard, listener: socket.socket) -> None:
+    config = uvicorn.Config(
+        guard,
+        # It bounds the head of a request, as its faster sibling does not.
+        http="h11",
+        lifespan="on",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=LEAVE_SECONDS,
+    )
+    server = _Server(config)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets=[listener]))
