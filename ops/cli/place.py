@@ -75,11 +75,15 @@ class Place:
         return settings.redis_url is not None or (found is not None and found.alive and not found.brief)
 
 
-def place_options(command: F) -> F:
-    """The options of every command here: where the jobs are, and `--json`."""
-    sandbox = click.option(
+def sandbox_jobs_option(command: F) -> F:
+    """`--sandbox[=PERSONALITY]`: the jobs of a sandbox are meant."""
+    return click.option(
         "--sandbox",
         type=click.Choice(PERSONALITIES),
         help="The sandbox's jobs, which are kept apart (bare: those of open-source).",
-    )
-    return sandbox(data_dir_option(json_option(command)))
+    )(command)
+
+
+def place_options(command: F) -> F:
+    """The options of every command here: where the jobs are, and `--json`."""
+    return sandbox_jobs_option(data_dir_option(json_option(command)))

@@ -12,6 +12,7 @@ from jobs.settings import Settings
 from ops.cli.leaving import signals_interrupt
 from ops.cli.options import place_words, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, json_option, note, print_json, print_pairs
+from ops.cli.place import Place, sandbox_jobs_option
 from ops.embedded import answers
 from ops.local import LocalStack
 
@@ -93,9 +94,10 @@ def receiver(announce_file: Path | None, data_dir: Path | None) -> int:
 @click.command()
 @click.option("--announce-file", type=click.Path(path_type=Path), hidden=True)
 @data_dir_option
-def api(announce_file: Path | None, data_dir: Path | None) -> int:
+@sandbox_jobs_option
+def api(announce_file: Path | None, data_dir: Path | None, sandbox: str | None) -> int:
     """Run the HTTP API for other services; BLENDQ_SERVICE_HOST and BLENDQ_SERVICE_PORT say where."""
-    settings = with_server(data_dir)
+    settings = reached(Place(data_dir, sandbox).settings)
     from producer.api.server import run_service  # noqa: PLC0415  (loads a web server)
 
     return run_service(settings, announce_file)
@@ -107,7 +109,11 @@ def with_server(data_dir: Path | None) -> Settings:
     Raises:
         StackError: no embedded server runs on this data folder.
     """
-    settings = Settings.load(data_dir=data_dir)
+    return reached(Settings.load(data_dir=data_dir))
+
+
+def reached(settings: Settings) -> Settings:
+    """The same settings, once their embedded server answers; raises StackError when it does not."""
     deadline = time.monotonic() + SERVER_SECONDS
     while settings.redis_url is None and not answers(settings.socket_path()):
         if time.monotonic() > deadline:
