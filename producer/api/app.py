@@ -11,11 +11,12 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from producer.api import campaign_routes, health_routes, image_routes, job_routes
-from producer.api.bodies import NewJob
+from producer.api import batch_routes, campaign_routes, health_routes, image_routes, job_routes
+from producer.api.bodies import BatchJob, NewJob
 from producer.api.campaign_routes import PlanChange
 from producer.api.guard import OPEN
 from producer.api.problems import Problem, tell_problems
+from producer.api.views import BatchAnswer
 from producer.client import Producer
 
 # Each waits for Redis or the disk, and decodes at most one picture.
@@ -41,7 +42,7 @@ def make_app(blends: Producer) -> FastAPI:
         lifespan=_bounded,
     )
     app.state.blends = blends
-    for routes in (job_routes, image_routes, campaign_routes, health_routes):
+    for routes in (job_routes, batch_routes, image_routes, campaign_routes, health_routes):
         app.include_router(routes.router)
     tell_problems(app)
     document: dict[str, Any] = {}
@@ -59,7 +60,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     """FastAPI's document; with the models that it does not see, our problems, and the tokens."""
     found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
-    for model in (NewJob, PlanChange, Problem):
+    for model in (NewJob, BatchJob, BatchAnswer, PlanChange, Problem):
         schema = model.model_json_schema(ref_template=_MODELS)
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import Depends, Header, Request
 from pydantic import Field, ValidationError
@@ -55,11 +55,12 @@ def media_type(request: Request) -> str:
 
 
 async def _json_body(request: Request) -> bytes:
-    _must_be(request, "application/json")
+    must_be(request, "application/json")
     return await read_body(request, request.app.state.blends.settings.service_max_body_bytes)
 
 
-def _must_be(request: Request, wanted: str) -> None:
+def must_be(request: Request, wanted: str) -> None:
+    """Raises Refused (415) when the body does not say that it is of this media type."""
     if (given := media_type(request)) != wanted:
         words = f"the body must be {wanted}, and say so in Content-Type; it says {given[:100] or 'nothing'!r}"
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "media_type", words)
@@ -125,7 +126,7 @@ class NewJob(BlendRequest):
     campaign: Annotated[str, Field(description="1 to 64 letters, digits, '-', '_' or '.'")] = DEFAULT_CAMPAIGN
 
     @classmethod
-    def read(cls, body: bytes) -> NewJob:
+    def read(cls, body: bytes) -> Self:
         """
         Raises:
             Refused: it is not JSON (400).
@@ -146,3 +147,21 @@ class NewJob(BlendRequest):
     @property
     def request(self) -> BlendRequest:
         return BlendRequest.model_construct(**{name: getattr(self, name) for name in BlendRequest.model_fields})
+
+
+class BatchJob(NewJob):
+    """A line of a batch: a job, and its own idempotency key."""
+
+    idempotency_key: Annotated[
+        str | None,
+        Field(max_length=MAX_KEY_CHARACTERS, pattern="^[!-~]+$", description="1 to 255 visible ASCII characters"),
+    ] = None
+
+    @classmethod
+    def read_line(cls, line: bytes | None) -> Self:
+        """As `read`; None for a line that was too long to be kept."""
+        if line is None:
+            raise Refused(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", "the line is over the limit of a job's size"
+            )
+        return cls.read(line)

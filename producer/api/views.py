@@ -61,6 +61,24 @@ class JobPage(BaseModel):
     next: str | None
 
 
+class ErrorView(BaseModel):
+    """What a Problem says, of one line of a batch."""
+
+    code: str
+    detail: str
+    retryable: bool
+
+
+class BatchAnswer(BaseModel):
+    """What a line of a batch came to: a job, or an error. `line` counts from 1."""
+
+    line: int
+    id: str | None = None
+    status: Status | None = None
+    custom_id: str | None = None
+    error: ErrorView | None = None
+
+
 class CampaignPage(BaseModel):
     """Campaigns, the oldest first. `next` is the next page's `after`."""
 
