@@ -11,9 +11,10 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from producer.api import batch_routes, campaign_routes, health_routes, image_routes, job_routes
+from producer.api import batch_routes, campaign_routes, event_routes, health_routes, image_routes, job_routes
 from producer.api.bodies import BatchJob, NewJob
 from producer.api.campaign_routes import PlanChange
+from producer.api.follower import Follower
 from producer.api.guard import OPEN
 from producer.api.problems import Problem, tell_problems
 from producer.api.views import BatchAnswer
@@ -30,8 +31,8 @@ Tokens have a scope: `read` for GET, `write` for jobs and pictures, `admin` for 
 """
 
 
-def make_app(blends: Producer) -> FastAPI:
-    """The routes over a producer, without their guard."""
+def make_app(blends: Producer, follower: Follower) -> FastAPI:
+    """The routes over a producer, and what follows its jobs; without their guard."""
     app = FastAPI(
         title="blendq",
         version=version("blendq"),
@@ -42,7 +43,8 @@ def make_app(blends: Producer) -> FastAPI:
         lifespan=_bounded,
     )
     app.state.blends = blends
-    for routes in (job_routes, batch_routes, image_routes, campaign_routes, health_routes):
+    app.state.follower = follower
+    for routes in (job_routes, batch_routes, image_routes, campaign_routes, event_routes, health_routes):
         app.include_router(routes.router)
     tell_problems(app)
     document: dict[str, Any] = {}

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -19,6 +20,7 @@ from jobs.listening import announce, bind, url_of
 from jobs.logs import log_to_stderr
 from jobs.settings import Settings
 from producer.api.app import make_app
+from producer.api.follower import Follower
 from producer.api.guard import Guard
 from producer.client import Producer
 
@@ -28,6 +30,15 @@ _log = logging.getLogger("producer.api")
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, follower: Follower) -> None:
+        super().__init__(config)
+        self._follower = follower
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Streams of events end only when they are told to."""
+        self._follower.leave()
+        super().handle_exit(sig, frame)
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """As uvicorn's; but whoever left in order did not die of a signal."""
@@ -56,8 +67,9 @@ def run_service(settings: Settings, announce_file: Path | None = None) -> int:
         with listener, Producer(settings, check=decoder.check) as blends:
             loopback = ipaddress.ip_address(listener.getsockname()[0]).is_loopback
             _log.info("HTTP API listening on %s: %s", url_of(listener), _who_is_let_in(blends, loopback))
+            follower = Follower(blends.store)
             guard = Guard(
-                make_app(blends),
+                make_app(blends, follower),
                 blends.tokens,
                 loopback=loopback,
                 most=settings.service_requests,
@@ -65,7 +77,7 @@ def run_service(settings: Settings, announce_file: Path | None = None) -> int:
             )
             if announce_file is not None:
                 announce(announce_file, url_of(listener))
-            _serve(guard, listener)
+            _serve(guard, follower, listener)
     finally:
         decoder.close()
     return 0
@@ -82,7 +94,7 @@ def _who_is_let_in(blends: Producer, loopback: bool) -> str:
     )
 
 
-def _serve(guard: Guard, listener: socket.socket) -> None:
+def _serve(guard: Guard, follower: Follower, listener: socket.socket) -> None:
     config = uvicorn.Config(
         guard,
         # It bounds the head of a request, as its faster sibling does not.
@@ -95,6 +107,6 @@ def _serve(guard: Guard, listener: socket.socket) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=LEAVE_SECONDS,
     )
-    server = _Server(config)
+    server = _Server(config, follower)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[listener]))

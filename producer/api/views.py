@@ -35,6 +35,7 @@ class JobView(BaseModel):
     picture_url: str | None
     status_url: str
     cancel_url: str
+    events_url: str
     created_at: str
     finished_at: str | None
 
@@ -149,4 +150,5 @@ def _links(job: Job) -> dict[str, Any]:
         "picture_url": image_url(job.picture.digest) if job.picture and job.status is Status.SUCCEEDED else None,
         "status_url": url,
         "cancel_url": url,
+        "events_url": f"{url}/events",
     }
