@@ -10,6 +10,7 @@ BlendqError
 ├── JobNotFound
 ├── CampaignNotFound
 ├── ScheduleNotFound
+├── WebhookNotFound
 ├── PictureMissing             a stored picture is gone from the image store
 ├── StoreUnavailable           Redis did not answer (retryable)
 │   └── StoreForbidden         it refuses this user, or what the user asked for
@@ -94,6 +95,10 @@ class CampaignNotFound(BlendqError):
 
 class ScheduleNotFound(BlendqError):
     code = "schedule_not_found"
+
+
+class WebhookNotFound(BlendqError):
+    code = "webhook_not_found"
 
 
 class PictureMissing(BlendqError):

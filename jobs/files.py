@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -27,3 +28,8 @@ def create_once(path: Path, text: str) -> str:
     finally:
         fresh.unlink()
     return path.read_text(encoding="utf-8")
+
+
+def kept(path: Path, make: Callable[[], str]) -> str:
+    """What is in a private file, made by whichever process needs it first."""
+    return path.read_text(encoding="utf-8") if path.exists() else create_once(path, make())

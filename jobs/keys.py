@@ -19,6 +19,11 @@ class Keys:
         self.tasks = f"{prefix}:tasks"  # hash task id -> job id: a task belongs to one job
         self.pictures = f"{prefix}:pictures"  # hash digest of a finished picture -> job id: it belongs to one job
         self.changes = f"{prefix}:changes"  # stream: what has become of jobs; the oldest entries are dropped
+        self.webhooks = f"{prefix}:webhooks"  # hash id -> JSON: endpoints of the producer's, with their secrets
+        self.notices = f"{prefix}:notices"  # hash id -> JSON: what the webhooks are told
+        self.outbox = f"{prefix}:notices:outbox"  # zset notice -> its time (ms): those not yet handed to their lanes
+        self.told = f"{prefix}:notices:told"  # zset notice -> its time (ms): those that were; kept for a replay
+        self.lanes = f"{prefix}:webhooks:lanes"  # set: the lanes in which notices wait
         self.pause = f"{prefix}:pause"  # JSON: why submitting is stopped; expires by itself
         self.suspect = f"{prefix}:suspect"  # since the last pause nothing was accepted: only one job goes at a time
         self.no_accounts = f"{prefix}:no_accounts"  # counter: answers 3 since something was accepted
@@ -66,6 +71,18 @@ class Keys:
     def campaign_jobs(self, campaign: str) -> str:
         """Zset id -> order: the campaign's jobs as they were enqueued."""
         return f"{self.prefix}:campaign:{campaign}:jobs"
+
+    def lane(self, name: str) -> str:
+        """Zset notice -> due time (ms): what waits to be sent to one endpoint, or to jobs' own hooks on one host."""
+        return f"{self.prefix}:webhook:{name}:due"
+
+    def lane_tries(self, name: str) -> str:
+        """Hash notice -> JSON: how often it was tried in vain, and since when."""
+        return f"{self.prefix}:webhook:{name}:tries"
+
+    def webhook_log(self, webhook_id: str) -> str:
+        """List of JSON lines, the newest first: the last deliveries to an endpoint, or to all jobs' own hooks."""
+        return f"{self.prefix}:webhook:{webhook_id}:log"
 
     def places(self, status: Status, campaign: str) -> tuple[str, ...]:
         """The zsets in which a job of this status may stand; it stands in exactly one of them, a final one in none."""

@@ -13,6 +13,11 @@ NO_ACCOUNT_HEAD_START = 2
 MAX_EXPONENT = 30
 
 
+def full_jitter(exponent: int, base_seconds: float, cap_seconds: float, chance: float) -> float:
+    """A backoff: any time up to the base doubled so often, or the cap; by a random number in [0, 1)."""
+    return chance * min(cap_seconds, base_seconds * 2.0 ** min(exponent, MAX_EXPONENT))
+
+
 @dataclass(frozen=True)
 class Policy:
     """What the lifecycle needs to know of the settings; every duration in seconds."""
@@ -51,8 +56,7 @@ class Policy:
         >>> Policy(backoff_base_seconds=2, backoff_cap_seconds=60).backoff_seconds(9, 0.5)
         30.0
         """
-        longest = min(self.backoff_cap_seconds, self.backoff_base_seconds * 2.0 ** min(backoffs, MAX_EXPONENT))
-        return longest * chance
+        return full_jitter(backoffs, self.backoff_base_seconds, self.backoff_cap_seconds, chance)
 
     def poll_seconds(self, age_seconds: float) -> float:
         """How long to wait before asking about a task again: a quarter of its age, within the limits.

@@ -23,6 +23,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from jobs.addresses import parse_networks
 from jobs.errors import SettingsError
 from jobs.request import in_plain_words
+from jobs.signature import secret_bytes
 
 PREFIX = "BLENDQ_"
 CONFIG_VARIABLE = "BLENDQ_CONFIG"
@@ -72,9 +73,15 @@ def _networks(value: str) -> str:
     return ",".join(map(str, parse_networks(value)))
 
 
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    secret_bytes(value.get_secret_value())
+    return value
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 Networks = Annotated[str, AfterValidator(_networks)]
+WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 PerSecond = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
 
@@ -150,6 +157,15 @@ class Settings(BaseModel):
     service_max_body_bytes: Annotated[
         int, Field(ge=1024, le=1 << 30, description="of a job in JSON, its data URLs included; more gets 413")
     ] = 32 << 20
+
+    # What jobs' own notify_hook is told.
+    webhook_secret: Annotated[
+        WebhookSecret | None,
+        Field(description="signs what is sent to a job's notify_hook; whsec_…; absent: made and kept in data_dir"),
+    ] = None
+    webhook_secret_previous: Annotated[
+        WebhookSecret | None, Field(description="signs beside it while the secret is being changed")
+    ] = None
 
     # Flow.
     slots: Annotated[int, Field(ge=1, le=10_000, description="jobs at the API at once")] = 3

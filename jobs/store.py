@@ -25,9 +25,11 @@ from jobs.history import HistoryEntry
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Moment, advance
+from jobs.outbox import Outbox
 from jobs.policy import Policy
 from jobs.server import lua, refusal, server_time, to_bytes, to_ms, to_text, to_time, unavailable
 from jobs.turns import Turns
+from jobs.webhooks import Webhooks
 from jobs.writes import NO_BOUNDS, Bounds, Deletion, Write, claims, to_doc
 
 _RECORD = ("doc", "version")
@@ -83,6 +85,8 @@ class JobStore:
         self.keys = keys or Keys()
         self.gate = Gate(client, self.keys, self.find_many)
         self.turns = Turns(client, self.keys)
+        self.webhooks = Webhooks(client, self.keys)
+        self.outbox = Outbox(client, self.keys)
         self._changes = Changes(client, self.keys)
         self._save_script = client.register_script(lua("save"))
         self._create_script = client.register_script(lua("create"))
@@ -354,7 +358,7 @@ class JobStore:
         if not writes:
             return []
         keys = [self.keys.slots, self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.contenders]
-        keys.append(self.keys.changes)
+        keys += [self.keys.changes, self.keys.webhooks, self.keys.notices, self.keys.outbox]
         keys += [key for write in writes for key in write.keys]
         args = [arg for write in writes for arg in write.args]
         try:

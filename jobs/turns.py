@@ -7,9 +7,10 @@ from typing import Any
 import redis
 
 from jobs.keys import Keys
+from jobs.notices import Notice
 from jobs.pause import Pause
 from jobs.plan import DEFAULT_PLAN, Contender, Plan
-from jobs.server import lua, server_time, to_bytes, to_text, unavailable
+from jobs.server import lua, server_time, to_bytes, to_ms, to_text, unavailable
 
 
 class Turns:
@@ -25,6 +26,7 @@ class Turns:
         self._redis = client
         self._keys = keys
         self._retire_script = client.register_script(lua("retire"))
+        self._pause_script = client.register_script(lua("pause"))
 
     def contenders(self, most: int) -> list[Contender]:
         """The campaigns that have ready jobs and are not paused, with at most `most` jobs each."""
@@ -70,9 +72,12 @@ class Turns:
         Returns:
             whether this is news; False when it was paused already.
         """
-        doc = Pause(kind, message, server_time(self._redis)).to_json()
+        pause = Pause(kind, message, server_time(self._redis))
+        notice = Notice.of_pause(campaign, pause)
+        keys = [self._keys.campaign_pause(campaign), self._keys.webhooks, self._keys.notices, self._keys.outbox]
         with unavailable():
-            return bool(self._redis.set(self._keys.campaign_pause(campaign), doc, nx=True))
+            args: list[Any] = [pause.to_json(), notice.id, notice.to_doc(), to_ms(notice.at)]
+            return bool(self._pause_script(keys=keys, args=args))
 
     def paused(self, campaign: str) -> Pause | None:
         with unavailable():

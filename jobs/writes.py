@@ -16,7 +16,13 @@ from jobs.history import HistoryEntry
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change
+from jobs.notices import Notice
 from jobs.server import to_ms
+
+# The names of the counts of a campaign.
+_SUMMED = ("submissions", "uncertain", "resubmissions", "queued_answers")
+_UNFINISHED = tuple(status.value for status in Status if not status.final)
+_COUNTED = (*_UNFINISHED, *(status.value for status in Status if status.final), *_SUMMED)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Write:
         facts |= claims(before, after)
         if shown(before) != shown(after):
             facts["shown"] = entry(after)
+        facts |= _told(before, after, int(version) + 1, now)
         if (place := _place(keys, after, now)) is not None:
             own.append(place[0])
             facts["score"] = place[1]
@@ -119,13 +126,7 @@ def to_doc(job: Job) -> str:
 
 def tally(job: Job) -> dict[str, int]:
     """What one job adds to the counts of its campaign. Counts are sums of this, so they cannot drift."""
-    counts = {
-        job.status.value: 1,
-        "submissions": job.submissions,
-        "uncertain": job.uncertain,
-        "resubmissions": job.resubmissions,
-        "queued_answers": job.queued_answers,
-    }
+    counts = {job.status.value: 1} | {name: getattr(job, name) for name in _SUMMED}
     return {name: count for name, count in counts.items() if count}
 
 
@@ -139,6 +140,19 @@ def claims(before: Job, after: Job) -> dict[str, str]:
     if after.picture is not None and after.picture != before.picture:
         claimed["picture"] = after.picture.digest
     return claimed
+
+
+def _told(before: Job, after: Job, version: int, now: datetime) -> dict[str, Any]:
+    """What the producer's webhooks are told of a change, if there are any."""
+    if not after.status.final or after.status is before.status:
+        return {}
+    notice = Notice.of_job(after, version, now)
+    told = {"notice": {"id": notice.id, "doc": notice.to_doc(), "at": to_ms(now), "hook": notice.hook is not None}}
+    if before.status.final:  # it was parked after all: its campaign had been told of
+        return told
+    campaign = Notice.of_finished_campaign(after, version, now)
+    facts = {"id": campaign.id, "doc": campaign.to_doc(), "at": to_ms(now)}
+    return told | {"finished": facts | {"unfinished": len(_UNFINISHED), "names": _COUNTED}}
 
 
 def _place(keys: Keys, job: Job, now: datetime) -> tuple[str, int] | None:

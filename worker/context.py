@@ -22,6 +22,7 @@ from jobs.store import Applied, JobStore
 from worker.download import Downloads
 from worker.hooks import Hooks
 from worker.lease import Keeper
+from worker.notify import Notifier
 from worker.proxy.client import ProxyClient
 
 
@@ -63,6 +64,7 @@ class Context:
     wakeups: Wakeups
     epoch: Epoch
     keeper: Keeper
+    notifier: Notifier
     leaving: threading.Event  # set when the process is told to end
     name: str = field(default_factory=process_name)
     activity: Activity = field(default_factory=Activity)
@@ -88,10 +90,12 @@ class Context:
             wakeups=Wakeups(app),
             epoch=Epoch(client, store.keys, settings.data_dir),
             keeper=Keeper(store, leaving),
+            notifier=Notifier.from_settings(settings, store, leaving),
             leaving=leaving,
         )
 
     def close(self) -> None:
+        self.notifier.close()
         self.proxy.close()
         self.downloads.close()
         self.store.close()

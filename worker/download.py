@@ -71,7 +71,7 @@ class Downloads:
             LinkExpiredError: the link answers 401, 403, 404 or 410.
             DownloadError: it did not come, came incomplete, is no picture, or is where nothing may be fetched from.
         """
-        pace = Pace(DEADLINE_SECONDS, progress)
+        pace = Pace("the picture", DEADLINE_SECONDS, progress)
         try:
             for _ in range(MAX_REDIRECTS + 1):
                 found = self._get(url, images, pace)

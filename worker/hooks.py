@@ -11,9 +11,8 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from pathlib import Path
 
-from jobs.files import create_once
+from jobs.files import kept
 from jobs.request import MAX_STATE_CHARACTERS
 from jobs.settings import Settings
 
@@ -38,7 +37,7 @@ class Hooks:
     @classmethod
     def from_settings(cls, settings: Settings) -> Hooks:
         if settings.hook_secret is None:
-            known = [_kept_secret(settings.data_dir)]
+            known = [kept(settings.data_dir / _SECRET_FILE, lambda: secrets.token_urlsafe(32)).encode()]
         else:
             known = [settings.hook_secret.get_secret_value().encode()]
         if settings.hook_secret_previous is not None:
@@ -68,9 +67,3 @@ class Hooks:
 def _mac(secret: bytes, job_id: str, attempt: str) -> str:
     text = _PURPOSE + f"{job_id}/{attempt}".encode("utf-8", "surrogateescape")
     return base64.urlsafe_b64encode(hmac.digest(secret, text, hashlib.sha256)).rstrip(b"=").decode()
-
-
-def _kept_secret(data_dir: Path) -> bytes:
-    """The secret of this data folder, made by whichever process needs it first."""
-    path = data_dir / _SECRET_FILE
-    return path.read_bytes() if path.exists() else create_once(path, secrets.token_urlsafe(32)).encode()

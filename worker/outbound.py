@@ -1,4 +1,4 @@
-"""The wire under downloads: connections that go to checked addresses only, and end when nothing much comes.
+"""The wire under downloads and webhooks: connections to checked addresses only, that end when nothing much comes.
 
 Every answer has a connection of its own, so nothing of one link can touch another.
 """
@@ -6,7 +6,7 @@ Every answer has a connection of its own, so nothing of one link can touch anoth
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -45,11 +45,13 @@ class Pace:
     """How fast a whole download has to go, over all its redirects.
 
     Args:
+        what: is awaited, as errors call it.
         seconds: for all of it.
         progress: called before every wait; what it raises ends the download.
     """
 
-    def __init__(self, seconds: float, progress: Callable[[], None]) -> None:
+    def __init__(self, what: str, seconds: float, progress: Callable[[], None]) -> None:
+        self.what = what
         self._seconds = seconds
         self._end = monotonic() + seconds
         self.progress = progress
@@ -63,7 +65,7 @@ class Pace:
         self.progress()
         remaining = self._end - monotonic()
         if remaining <= 0:
-            raise TooSlow(f"the picture did not come whole within {self._seconds:.0f} s")
+            raise TooSlow(f"{self.what} did not come whole within {self._seconds:.0f} s")
         return remaining if timeout is None else min(timeout, remaining)
 
 
@@ -84,7 +86,7 @@ class _PacedStream(httpcore.NetworkStream):
         self._bytes += len(came)
         seconds = now - self._first_at
         if seconds > RATE_AFTER_SECONDS and self._bytes < seconds * MIN_RATE_BYTES_PER_SECOND:
-            raise TooSlow(f"the picture comes too slowly: {self._bytes:,} bytes in {seconds:.0f} s")
+            raise TooSlow(f"{self._pace.what} comes too slowly: {self._bytes:,} bytes in {seconds:.0f} s")
         return came
 
     def _read(self, max_bytes: int, timeout: float | None) -> bytes:
@@ -172,12 +174,30 @@ class Outbound:
             TooSlow: too little comes.
             WIRE_ERRORS: the exchange failed.
         """
+        headers = [("Accept", "image/*,*/*;q=0.5"), ("Accept-Encoding", "identity")]
+        with self._exchange("GET", target, headers, None, pace) as answer:
+            yield answer
+
+    @contextmanager
+    def post(
+        self, target: Target, headers: Sequence[tuple[str, str]], body: bytes, pace: Pace
+    ) -> Iterator[httpcore.Response]:
+        """The answer to a POST, its body not read. Raises what `get` does."""
+        with self._exchange("POST", target, headers, body, pace) as answer:
+            yield answer
+
+    @contextmanager
+    def _exchange(
+        self, method: str, target: Target, headers: Sequence[tuple[str, str]], body: bytes | None, pace: Pace
+    ) -> Iterator[httpcore.Response]:
         origin = httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port)
         url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target.path.encode())
-        headers = [("Host", target.authority), ("Accept", "image/*,*/*;q=0.5"), ("Accept-Encoding", "identity")]
+        sent = [("Host", target.authority), *headers]
         backend = _CheckedBackend(self._rules, pace)
         with (
             httpcore.HTTPConnection(origin, self._ssl, network_backend=backend) as connection,
-            connection.stream("GET", url, headers=headers, extensions={"timeout": self._timeouts}) as answer,
+            connection.stream(
+                method, url, headers=sent, content=body, extensions={"timeout": self._timeouts}
+            ) as answer,
         ):
             yield answer

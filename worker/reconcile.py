@@ -35,6 +35,7 @@ def sweep(context: Context) -> None:
     """Look once at everything that is due."""
     _end_leases(context)
     _collect_again(context)
+    context.notifier.look()
     # An API that does not answer holds its asker for long. A second one in the same process would only wait as well.
     if _asking.acquire(blocking=False):
         try:

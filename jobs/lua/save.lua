@@ -2,8 +2,10 @@
 --
 -- KEYS[1]  set: jobs holding a slot   KEYS[2]  hash: tally of all jobs
 -- KEYS[3]  hash: task id -> job id    KEYS[4]  hash: picture -> job id
--- KEYS[5]  set: campaigns that have ready jobs   KEYS[6]  stream: what has become of jobs
--- KEYS[7..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign, and
+-- KEYS[5]  set: campaigns with ready jobs  KEYS[6]  stream: what has become of jobs
+-- KEYS[7]  hash: webhooks             KEYS[8]  hash: notices, id -> JSON
+-- KEYS[9]  zset: the outbox of notices, id -> time in ms
+-- KEYS[10..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign, and
 --            the zsets where it may have stood; then, if change.score is given, the zset where it stands now
 -- ARGV[1..]  for each job, one after the other:
 --            the new record, as JSON
@@ -12,7 +14,10 @@
 --            write, the same when it is repeated), slot ("hold" or "free"), slot_limit (only with a new hold), budget (only
 --            with a release: how many submissions its campaign may have), score, contender (its campaign, when it is
 --            now ready), task_id and picture (to be claimed), tally {name: delta}, shown (only when people see
---            another: campaign, status, progress)
+--            another: campaign, status, progress), notice (only when the job has ended: id, doc, at in ms, and hook,
+--            whether the job brought an address along), finished (only when it had not ended before; told when its
+--            campaign has no unfinished job any more: id, doc, at, names of counts, and unfinished, how many of these
+--            are of unfinished jobs: the first ones)
 --
 -- Returns for each job {"saved"}, {"stale"}, {"full"}, {"spent"}, {"conflict", the job that has the task or picture}, or
 -- {"error", the server's words}: a job that cannot be written holds up none of the others.
@@ -22,6 +27,33 @@
 local NAMES_KEPT = 8
 -- About so many; nodes of the stream are dropped whole.
 local CHANGES_KEPT = 10000
+
+local function tell(notice, doc)
+  redis.call('HSET', KEYS[8], notice.id, doc)
+  redis.call('ZADD', KEYS[9], notice.at, notice.id)
+end
+
+-- What the webhooks are told, if there are any.
+local function tell_the_end(change, counts)
+  local webhooks = redis.call('EXISTS', KEYS[7]) == 1
+  if webhooks or change.notice.hook then
+    tell(change.notice, change.notice.doc)
+  end
+  if not webhooks or not change.finished then
+    return
+  end
+  local doc, names = cjson.decode(change.finished.doc), change.finished.names
+  doc.data.counts = {}
+  for at, count in ipairs(redis.call('HMGET', counts, unpack(names))) do
+    if count and count ~= '0' then
+      if at <= change.finished.unfinished then
+        return
+      end
+      doc.data.counts[names[at]] = tonumber(count)
+    end
+  end
+  tell(change.finished, cjson.encode(doc))
+end
 
 local function save(change, doc, line, first)
   local id, record = change.id, KEYS[first]
@@ -91,11 +123,14 @@ local function save(change, doc, line, first)
     redis.call('XADD', KEYS[6], 'MAXLEN', '~', CHANGES_KEPT, '*',
       'job', id, 'campaign', change.shown[1], 'status', change.shown[2], 'progress', change.shown[3])
   end
+  if change.notice then
+    tell_the_end(change, KEYS[first + 2])
+  end
   return {'saved'}
 end
 
 local answers = {}
-local first = 7
+local first = 10
 for at = 1, #ARGV, 3 do
   local change = cjson.decode(ARGV[at + 2])
   local done, answer = pcall(save, change, ARGV[at], ARGV[at + 1], first)

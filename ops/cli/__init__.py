@@ -25,6 +25,7 @@ COMMANDS = {
     "job": ("ops.cli.jobs:job", "Look at one job: its record and its history."),
     "campaign": ("ops.cli.campaigns:campaign", "Look at campaigns; pause, resume, cancel, retry them."),
     "schedule": ("ops.cli.schedules:schedule", "Enqueue manifests by the clock."),
+    "webhook": ("ops.cli.webhooks:webhook", "Tell your own endpoints what becomes of jobs and campaigns."),
     "resume": ("ops.cli.resume:resume", "Submit again, once what stopped it is mended."),
     "worker": ("ops.cli.processes:worker", "Run one worker (for containers)."),
     "beat": ("ops.cli.processes:beat", "Run the clock that wakes workers (for containers)."),

@@ -45,7 +45,8 @@ OF_THE_WORKER = commands("""
     SET blendq:suspect x; INCRBY blendq:no_accounts 1
     LPUSH blendq:celery:submit x; BRPOP blendq:celery:control 1; HGET blendq:celery:unacked t
     ZRANGE blendq:celery:unacked_index 0 -1; PUBLISH blendq:celery:/0.celeryev/task x; DEL blendq:dispatch:asked
-    PSUBSCRIBE blendq:celery:/0.celery.pidbox
+    PSUBSCRIBE blendq:celery:/0.celery.pidbox; HDEL blendq:notices n; SMEMBERS blendq:webhooks:lanes
+    HGET blendq:notices n; HSET blendq:webhook:wh:tries n x; LPUSH blendq:webhook:wh:log x
 """)
 # Orders to the workers, and what they tell.
 OF_ORDERS = commands("""
@@ -56,6 +57,8 @@ OF_A_PRODUCER = commands("""
     ZRANGE blendq:campaign:c:jobs 0 -1; HGETALL blendq:campaign:c:counts; LRANGE blendq:history:j 0 -1
     HGET blendq:job:j doc; EXISTS blendq:job:j; GET blendq:pause; DEL blendq:pause; GET blendq:epoch
     SET blendq:campaign:c:plan x; GET blendq:campaign:c:pause; DEL blendq:campaign:c:pause; HGET blendq:pictures d
+    HVALS blendq:webhooks; HGET blendq:webhooks wh; HSET blendq:webhooks wh x; ZADD blendq:webhook:wh:due 1 n
+    ZRANGE blendq:notices:told 0 -1; LRANGE blendq:webhook:wh:log 0 -1; XRANGE blendq:changes - +
     SET blendq:epoch x; DEL blendq:epoch; EVALSHA {sha} 1 blendq:epoch; EVALSHA {sha} 1 blendq:campaigns
 """)
 TICK = "LPUSH blendq:celery:control x"

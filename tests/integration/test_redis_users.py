@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from kombu import Queue
 from PIL import Image
 
+from jobs.changes import BEGINNING
 from jobs.epoch import Epoch
 from jobs.job import Status
 from jobs.keys import Keys
@@ -31,6 +33,7 @@ from ops.sandbox.process import SandboxProcess
 from producer import Producer
 from producer.campaign import summaries
 from producer.scheduler import Scheduler
+from tests.integration.endpoint import open_endpoint
 from tests.integration.redis_users import (
     ADMIN,
     GuardedServer,
@@ -65,6 +68,7 @@ class Stack:
 
     def start_worker(self) -> None:
         api = {"BLENDQ_API_URL": self.api, "BLENDQ_API_KEY": "any", "BLENDQ_PUBLIC_URL": self.receiver}
+        api["BLENDQ_ALLOWED_NETWORKS"] = "127.0.0.0/8"  # the webhooks of these tests
         self.start("worker", "ops.cli", "worker", **api, BLENDQ_PAUSE_SECONDS="2", BLENDQ_BACKOFF_BASE_SECONDS="0.1")
 
     def leave(self, part: str) -> int:
@@ -138,6 +142,32 @@ def test_a_job_lives_its_whole_life(stack: Stack, tmp_path: Path) -> None:
         assert any("callback" in str(entry.detail) for entry in blends.store.history(job.id)), "it came by the receiver"
         assert summaries(blends.store)[0].name == "default"
         assert len(list(blends.store.campaign_jobs("default"))) == 1
+    assert stack.server.denied() == []
+
+
+def test_webhooks_are_told_and_looked_after(stack: Stack, tmp_path: Path) -> None:
+    settings = stack.settings("producer")
+    with open_endpoint() as endpoint, Producer(settings) as blends:
+        webhooks = blends.store.webhooks
+        made = webhooks.add(endpoint.url)
+        webhooks.rotate(made.id)
+        webhooks.test(made.id)
+        endpoint.will_answer(500)
+        finished = blends.wait(blends.enqueue(request(tmp_path, 9, 10), campaign="told"), PATIENCE_SECONDS)
+        assert finished.status is Status.SUCCEEDED
+        assert blends.campaign("told").pause()
+        stack.until(lambda: len(set(endpoint.ids)) == 4, "each is told")
+        assert set(endpoint.types) == {"webhook.test", "job.succeeded", "campaign.finished", "campaign.paused"}
+        stack.until(lambda: sum(one.status == 200 for one in webhooks.deliveries(made.id)) == 4, "each is recorded")
+        webhooks.replay(next(one.id for one in endpoint.received if one.json["type"] == "job.succeeded"))
+        assert webhooks.replay_since(blends.store.now() - timedelta(hours=1)) >= 3
+        stack.until(lambda: len(endpoint.ids) > 5, "they are told again")
+        endpoint.will_answer(*[410] * 5)
+        webhooks.test(made.id)
+        stack.until(lambda: webhooks.get(made.id).disabled is not None, "it wants no more")
+        webhooks.remove(made.id)
+        assert blends.store.changes(BEGINNING)
+        assert blends.store.changes(blends.store.newest_change(), block_seconds=0.01) == []
     assert stack.server.denied() == []
 
 

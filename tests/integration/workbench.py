@@ -30,6 +30,7 @@ from worker.dispatch import dispatch
 from worker.download import Downloads
 from worker.hooks import Hooks
 from worker.lease import Keeper
+from worker.notify import Notifier
 from worker.proxy.client import ProxyClient
 from worker.reconcile import sweep
 from worker.submit import submit
@@ -149,6 +150,7 @@ def open_workbench(redis_url: str, keys: Keys, data_dir: Path, sandbox_url: str,
         wakeups=Written(made),
         epoch=Epoch(client, keys, data_dir),
         keeper=Keeper(store, leaving),
+        notifier=Notifier.from_settings(made, store, leaving),
         leaving=leaving,
         name="bench",
     )
