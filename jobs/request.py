@@ -69,7 +69,7 @@ class BlendRequest(BaseModel):
         modes: only accounts in one of these modes (RELAX, FAST, TURBO) may run it; empty for any.
         remix: only accounts with this remix setting.
         remix_auto_considered: an account that submits remix automatically counts as remix=false.
-        notify_hook: your own webhook address for this job, at most 2000 characters.
+        notify_hook: your own address, to be told how this job ended (docs/webhooks.md); at most 2000 characters.
         state: your own text, kept with the job and passed to the API where it fits; at most 255 characters.
         custom_id: your own name for the job; names the picture's file.
         priority: 0 (default) to 9 (first).

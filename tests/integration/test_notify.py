@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from jobs.webhooks import DELIVERIES_KEPT, OWN, Webhook
 from tests.integration.endpoint import Endpoint, open_endpoint
 from tests.integration.workbench import wait_for
 from tests.unit.lifecycle_world import PICTURE, new_job
-from worker import notify
+from worker import notify, outbound
 from worker.notify import LANE_THREADS, Notifier, own_secrets
 from worker.outbound import Outbound
 
@@ -174,6 +175,26 @@ def test_a_campaign_is_finished_when_its_last_job_is(store: JobStore, sender: Se
     assert len(set(endpoint.ids)) == 2, "finished again is another event"
 
 
+def test_a_job_that_is_parked_after_all_is_told_again(
+    store: JobStore, client: redis.Redis, sender: Sender, endpoint: Endpoint
+) -> None:
+    """Another job claims the picture of one that had succeeded (I5)."""
+    store.webhooks.add(endpoint.url)
+    done = events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100, "https://cdn.test/1")
+    for job_id, seen in (("job_1", done), ("job_2", replace(done, task_id="t2"))):
+        add(store, job_id)
+        for event in (events.Release(), events.Claim("w1"), events.Commit(1), seen, events.Collected(1, PICTURE)):
+            store.apply(job_id, event)
+    sending = sender()
+    send_until(sending, lambda: len(endpoint.received) == 5, lambda: endpoint.types)
+    send_until(sending, idle(store, client))
+    told = sorted((one.json["data"].get("id", ""), one.json["type"]) for one in endpoint.received)
+    assert told == [
+        *[("", "campaign.finished")] * 2,
+        *[("job_1", "job.parked"), ("job_1", "job.succeeded"), ("job_2", "job.parked")],
+    ]
+
+
 def test_nothing_is_kept_when_nobody_asks(store: JobStore, client: redis.Redis) -> None:
     add(store)
     cancel(store, "job_1")
@@ -287,7 +308,11 @@ def test_a_private_address_is_refused(store: JobStore, sender: Sender, endpoint:
     assert endpoint.received == []
 
 
-def test_a_slow_endpoint_holds_up_no_other(store: JobStore, sender: Sender, endpoint: Endpoint) -> None:
+def test_a_slow_endpoint_holds_up_no_other(
+    store: JobStore, sender: Sender, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound, "READ_TIMEOUT_SECONDS", 60.0)
+    monkeypatch.setattr(notify, "DELIVERY_SECONDS", 60.0)
     with open_endpoint() as slow:
         slow.slow = threading.Event()
         store.webhooks.add(slow.url, events=[Kind.JOB_CANCELLED])
@@ -296,6 +321,7 @@ def test_a_slow_endpoint_holds_up_no_other(store: JobStore, sender: Sender, endp
             add(store, f"job_{number}")
             cancel(store, f"job_{number}")
         send_until(sender(), lambda: len(set(endpoint.ids)) == 50, lambda: len(endpoint.received))
+        wait_for(lambda: len(slow.received) >= LANE_THREADS, lambda: "not sent to the slow one")
         assert len(slow.received) == LANE_THREADS
         slow.slow.set()
 
@@ -319,6 +345,41 @@ def test_who_dies_between_the_answer_and_its_record_leaves_it_to_another(
     send_until(other, lambda: statuses(store, webhook) == [200])
     assert len(endpoint.ids) == 2
     assert len(set(endpoint.ids)) == 1
+
+
+def test_two_workers_that_hand_out_at_once_hand_out_once(
+    store: JobStore, client: redis.Redis, endpoint: Endpoint
+) -> None:
+    webhook = store.webhooks.add(endpoint.url, events=[Kind.JOB_CANCELLED])
+    add(store)
+    cancel(store, "job_1")
+
+    def meanwhile() -> list[Webhook]:
+        """The other hands it out, and it is sent, after this one has read the outbox."""
+        assert store.outbox.hand_out(store.webhooks.all) == 2  # the job, and its campaign
+        due = store.outbox.take(webhook.id, 60)
+        assert due is not None
+        store.outbox.drop(webhook.id, due.notice.id)
+        return [webhook]
+
+    store.outbox.hand_out(meanwhile)
+    assert client.zcard(store.keys.lane(webhook.id)) == 0
+
+
+def test_what_is_on_the_wire_when_its_endpoint_is_removed_is_not_tried_again(
+    store: JobStore, client: redis.Redis, sender: Sender, endpoint: Endpoint
+) -> None:
+    endpoint.slow = threading.Event()
+    endpoint.will_answer(500)
+    webhook = store.webhooks.add(endpoint.url, events=[Kind.JOB_CANCELLED])
+    add(store)
+    cancel(store, "job_1")
+    sending = sender()
+    send_until(sending, lambda: len(endpoint.received) == 1)
+    store.webhooks.remove(webhook.id)
+    endpoint.slow.set()
+    sending.close()
+    assert client.zcard(store.keys.lane(webhook.id)) == 0
 
 
 def test_what_nobody_takes_is_given_up_after_a_day(
