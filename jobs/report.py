@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from jobs.job import Attempt, Job, Picture, Reason
-from jobs.request import BlendRequest
+from jobs.request import BlendRequest, is_data_url, is_web_address
 
 MAX_SOURCE_CHARACTERS = 300
 _HIDDEN = "***"
@@ -27,11 +27,12 @@ def rfc3339(moment: datetime | None) -> str | None:
 
 
 def source_name(image: str) -> str:
-    """A picture as it was given; of a data URL only its type and length, never its data (I8). Twice is once."""
-    if image[:5].lower() == "data:":
+    """A picture as it was given; without a data URL's data, or a link's keys (I8). Of a name that it made, the same."""
+    if is_data_url(image):
         if ",\u2026 (" in image[:70]:
             return image
         return f"{image.partition(',')[0][:60]},… ({len(image)} characters)"
+    image = shown_link(image) or image if is_web_address(image) else image
     return image if len(image) <= MAX_SOURCE_CHARACTERS else image[:MAX_SOURCE_CHARACTERS] + "…"
 
 

@@ -61,8 +61,8 @@ class BlendRequest(BaseModel):
     """What to blend, and how.
 
     Args:
-        images: 2 to 5 pictures, in the order the API is to see them: file paths, `data:` URLs, or digests
-            (`sha256:…`) of pictures that are already in the image store.
+        images: 2 to 5 pictures, in the order the API is to see them: file paths, web addresses (fetched once, when
+            the job is enqueued), `data:` URLs, or digests (`sha256:…`) of pictures that are already in the image store.
         bot_type: MID_JOURNEY (default) or NIJI_JOURNEY.
         dimensions: PORTRAIT (2:3), SQUARE (1:1, default) or LANDSCAPE (3:2).
         instance_id: only the account of this id may run the job.
@@ -173,6 +173,14 @@ def _deeper_than(levels: int, value: JsonValue) -> bool:
 def is_digest(image: str) -> bool:
     """Whether `image` names a stored picture rather than a path or a data URL."""
     return _DIGEST.fullmatch(image) is not None
+
+
+def is_data_url(image: str) -> bool:
+    return image[:5].lower() == "data:"
+
+
+def is_web_address(image: str) -> bool:
+    return image[:8].lower().startswith(("http://", "https://"))
 
 
 def in_plain_words(error: ValidationError, noun: str = "field", spell: Callable[[str], str] = repr) -> str:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from jobs.download import Downloads
 from jobs.epoch import Epoch
 from jobs.errors import (
     IdempotencyConflict,
@@ -103,6 +104,7 @@ class Producer:
             max_pixels=self.settings.max_image_pixels,
             check=check,
         )
+        self._web = Downloads.from_settings(self.settings)
         client = connect(self.settings.redis_address())
         self.store = JobStore(client, Policy.from_settings(self.settings), keys)
         try:
@@ -130,6 +132,7 @@ class Producer:
         """Close the connections. Jobs go on: they are the workers'."""
         if "_wakeups" in vars(self):
             self._app.close()
+        self._web.close()
         self.store.close()
 
     def must_be_ready(self) -> None:
@@ -147,7 +150,7 @@ class Producer:
         """Enqueue one blend. When it returns, the job survives a power cut.
 
         Args:
-            request: its pictures are paths, `data:` URLs, or digests of stored pictures.
+            request: its pictures are paths, web addresses, `data:` URLs, or digests of stored pictures.
             campaign: 1 to 64 letters, digits, `-`, `_` or `.`.
             idempotency_key: your own name for the job within the campaign. Without one, the same content with the
                 same options is the same job.
@@ -182,7 +185,7 @@ class Producer:
             UsageError: no such campaign name.
         """
         check_name(campaign)
-        rows = list(Pictures(self.images).prepare(_rows(requests)))
+        rows = list(self.pictures().prepare(_rows(requests)))
         good = [(row, key) for row, key in zip(rows, idempotency_keys, strict=True) if isinstance(row, Row)]
         created = self._create([row.request for row, _ in good], campaign, [key for _, key in good])
         outcomes: dict[int, Job | InvalidRequest] = {
@@ -218,12 +221,16 @@ class Producer:
             UsageError: no such campaign name.
         """
         check_name(campaign)
-        stored = _all_good(Pictures(self.images).prepare(_rows(requests)))
+        stored = _all_good(self.pictures().prepare(_rows(requests)))
         batches = (stored[start : start + BATCH_JOBS] for start in range(0, len(stored), BATCH_JOBS))
         return [pair for batch in batches for pair in self._create(batch, campaign)]
 
+    def pictures(self) -> Pictures:
+        """Stores the pictures of rows; each is read once, however often it is named from now on."""
+        return Pictures(self.images, self._web)
+
     def _enqueue_stream(self, requests: Iterable[BlendRequest], campaign: str) -> Iterator[Job]:
-        rows = Pictures(self.images).prepare(_rows(requests))
+        rows = self.pictures().prepare(_rows(requests))
         while stored := _all_good(islice(rows, BATCH_JOBS)):
             yield from (job for job, _ in self._create(stored, campaign))
 

@@ -22,7 +22,7 @@ from urllib.parse import quote
 from jobs.images import ImageStore
 from jobs.job import Job
 from jobs.report import source_name
-from jobs.request import BlendRequest, BotType, is_digest
+from jobs.request import BlendRequest, BotType, is_data_url, is_digest
 from producer.files import atomic_file
 from producer.thumbnails import BLEND_PIXELS, SOURCE_PIXELS, Thumbnails
 
@@ -187,7 +187,7 @@ def _short(image: str) -> str:
     """A source picture as people call it: without the folders, and never with its data."""
     if is_digest(image):
         return f"picture {image[7:15]}…"
-    return "picture" if image[:5].lower() == "data:" else PurePath(source_name(image)).name or source_name(image)
+    return "picture" if is_data_url(image) else PurePath(source_name(image)).name or source_name(image)
 
 
 def _sent(job: Job) -> str:

@@ -1,4 +1,4 @@
-"""Manifests: CSV and JSONL files, one blend a row, read into requests.
+"""Manifests: CSV, JSONL and YAML files, one blend a row, read into requests.
 
 Rows are read one at a time, so a manifest of any length fits. A bad row never stops the reading: it becomes a
 RowProblem, so that every bad row can be named at once, before anything is paid for.
@@ -13,9 +13,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from jobs.errors import InvalidRequest, ManifestError, RowProblem
-from jobs.request import BlendRequest, is_digest
-from producer.rows import lines_of, open_text, parse_fields, reader_for
+from jobs.request import BlendRequest, is_data_url, is_digest, is_web_address
+from producer.rows import Found, csv_fields, json_fields, lines_of, open_text, parse_fields
+from producer.yaml_rows import yaml_fields
 
+Reader = Callable[[Path, Iterator[str]], Iterator[tuple[int, Found]]]
+
+READERS: Mapping[str, Reader] = {
+    **dict.fromkeys((".csv", ".tsv"), csv_fields),
+    **dict.fromkeys((".jsonl", ".ndjson"), json_fields),
+    **dict.fromkeys((".yaml", ".yml"), yaml_fields),
+}
 MAX_PROBLEMS = 100
 LINE, BLEND = "line", "blend"
 _WHAT_TO_MEND = {
@@ -48,7 +56,8 @@ def read_manifest(
     """Read a manifest, row by row, in order. Pictures are named, not opened; relative paths are relative to it.
 
     Args:
-        path: a .csv or .tsv file with a header row, or a .jsonl or .ndjson file with one object a line.
+        path: a .csv or .tsv file with a header row, a .jsonl or .ndjson file with one object a line, or a .yaml or .yml
+            file with a list of rows (or `defaults` for all of them, and then `jobs`).
         root: when others write the manifest: the folder that its pictures must be in. Rows that name pictures by
             absolute paths or by `~` are bad ones; the rest is for `Pictures`, given the same root, to see. None is for
             people at a command line, who may name any file of theirs.
@@ -57,7 +66,7 @@ def read_manifest(
     Raises:
         ManifestError: the file itself is bad; raised when the bad place is reached.
     """
-    fields = reader_for(path)
+    fields = _reader_for(path)
     earlier: dict[str, tuple[int, bytes]] = {}
     folder = path.absolute().parent
     empty = True
@@ -73,6 +82,12 @@ def read_manifest(
                 yield Row(line, request)
     if empty:
         raise ManifestError(f"{path}: has no rows; give one row for each blend")
+
+
+def _reader_for(path: Path) -> Reader:
+    if (reader := READERS.get(path.suffix.lower())) is None:
+        raise ManifestError(f"{path}: its name must end in {', '.join(READERS)}; save it as one of these")
+    return reader
 
 
 def load_manifest(
@@ -123,14 +138,6 @@ def good_rows(name: str, rows: Iterable[Row | RowProblem], max_problems: int = M
         end = error
     if bad:
         _refuse(name, bad, count, end)
-
-
-def is_data_url(image: str) -> bool:
-    return image[:5].lower() == "data:"
-
-
-def is_web_address(image: str) -> bool:
-    return image[:8].lower().startswith(("http://", "https://"))
 
 
 def _with_absolute_paths(request: BlendRequest, folder: Path, root: Path | None) -> BlendRequest:

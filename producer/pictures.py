@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from jobs.download import DownloadError, Downloads
 from jobs.errors import PictureError, RowProblem
 from jobs.images import ImageStore
-from jobs.request import is_digest
-from producer.manifest import Row, is_data_url, is_web_address
+from jobs.report import source_name
+from jobs.request import is_data_url, is_digest, is_web_address
+from producer.manifest import Row
 
 
 class Pictures:
@@ -18,11 +20,13 @@ class Pictures:
 
     Args:
         images: where they are kept.
+        web: fetches those that are named by web addresses, from where the settings allow.
         root: the folder that every file must be in at the moment when it is read, links followed; None for anywhere.
     """
 
-    def __init__(self, images: ImageStore, root: Path | None = None) -> None:
+    def __init__(self, images: ImageStore, web: Downloads, root: Path | None = None) -> None:
         self._images = images
+        self._web = web
         self._root = root
         self._known: dict[str, str | PictureError] = {}
 
@@ -63,5 +67,11 @@ class Pictures:
                 raise PictureError(f"{image}: is not in the image store; put the picture there first, or give its file")
             return image
         if is_web_address(image):
-            raise PictureError(f"{image[:200]}: web addresses are not fetched; download the picture and give its path")
+            return self._fetched(image)
         return self._images.put_file(Path(image), root=self._root).digest
+
+    def _fetched(self, link: str) -> str:
+        try:
+            return self._web.fetch(link, self._images, lambda: None).digest
+        except DownloadError as error:
+            raise PictureError(f"{source_name(link)}: {error}") from error

@@ -7,7 +7,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +17,6 @@ from jobs.errors import InvalidRequest, ManifestError
 from jobs.request import MAX_IMAGES, BlendRequest
 
 MAX_LINE_CHARACTERS = 64 << 20  # a line may carry five pictures as data URLs
-_CSV, _JSONL = (".csv", ".tsv"), (".jsonl", ".ndjson")
 _PICTURE_COLUMNS = tuple(f"image{number}" for number in range(1, MAX_IMAGES + 1))
 # Where several pictures share a cell: `|`, else `;`, but not the one inside a data URL.
 _IMAGE_SEPARATOR = re.compile(r";(?!base64,)")
@@ -48,18 +47,34 @@ def parse_fields(found: Found, defaults: Mapping[str, object]) -> BlendRequest:
     """
     if isinstance(found, InvalidRequest):
         raise found
-    problems = [f"unknown field {_shown(name)}{_hint(name)}" for name in found if name not in _FIELDS]
-    given = {_FIELDS[name] for name in found if name in _FIELDS}
-    fields = {name: value for name, value in defaults.items() if name not in given}
-    fields |= {name: value for name, value in found.items() if name in _FIELDS}
+    problems = _unknown(found)
     request = None
     try:
-        request = BlendRequest.parse(fields)
+        request = BlendRequest.parse(with_defaults({name: found[name] for name in found if name in _FIELDS}, defaults))
     except InvalidRequest as error:
         problems.append(str(error))
     if request is None or problems:
         raise InvalidRequest("; ".join(problems))
     return request
+
+
+def with_defaults(found: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, object]:
+    """The fields, and the defaults for those that are not there under any of their names."""
+    given = {_FIELDS.get(name) for name in found}
+    return {name: value for name, value in defaults.items() if _FIELDS.get(name) not in given} | dict(found)
+
+
+def check_names(fields: Iterable[str]) -> None:
+    """
+    Raises:
+        InvalidRequest: one is no field of a request.
+    """
+    if problems := _unknown(fields):
+        raise InvalidRequest("; ".join(problems))
+
+
+def _unknown(fields: Iterable[str]) -> list[str]:
+    return [f"unknown field {_shown(name)}{_hint(name)}" for name in fields if name not in _FIELDS]
 
 
 def _shown(name: str) -> str:
@@ -69,15 +84,6 @@ def _shown(name: str) -> str:
 def _hint(name: str, known: Iterable[str] = _FIELDS) -> str:
     close = difflib.get_close_matches(name[:60], list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
-
-
-def reader_for(path: Path) -> Callable[[Path, Iterator[str]], Iterator[tuple[int, Found]]]:
-    suffix = path.suffix.lower()
-    if suffix in _CSV:
-        return _csv_fields
-    if suffix in _JSONL:
-        return _json_fields
-    raise ManifestError(f"{path}: its name must end in {', '.join(_CSV + _JSONL)}; save it as one of these")
 
 
 def open_text(path: Path) -> IO[str]:
@@ -112,7 +118,7 @@ def lines_of(path: Path, file: IO[str]) -> Iterator[str]:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}); check the file") from error
 
 
-def _json_fields(_path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Found]]:
+def json_fields(_path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Found]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
@@ -146,7 +152,7 @@ def _finite(number: str) -> float:
     return value
 
 
-def _csv_fields(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Found]]:
+def csv_fields(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Found]]:
     header = next(lines, "")
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_CHARACTERS))  # the default is 128 KiB
     rows = _csv_rows(_put_back(header, lines), max(",;\t", key=header.count))

@@ -16,7 +16,6 @@ from jobs.settings import Settings
 from producer.campaign import summary
 from producer.client import BATCH_JOBS, Producer
 from producer.manifest import read_manifest
-from producer.pictures import Pictures
 
 LOOK_SECONDS = 0.25
 QUEUE_SECONDS = 2.0
@@ -115,7 +114,7 @@ class Scheduler:
     def _requests(self, path: Path, run: Run) -> list[BlendRequest]:
         """Of one manifest, with every picture stored."""
         good: list[BlendRequest] = []
-        for number, row in enumerate(Pictures(self._producer.images).prepare(read_manifest(path))):
+        for number, row in enumerate(self._producer.pictures().prepare(read_manifest(path))):
             if isinstance(row, RowProblem):
                 raise ManifestError(f"{path}: {row}", [row])
             if number % BATCH_JOBS == 0:

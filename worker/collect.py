@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from jobs.download import DownloadError, LinkExpiredError
 from jobs.events import Collected, CollectFailed
 from jobs.images import StoredImage
 from jobs.job import Attempt, Job, Picture, Status
 from worker.context import Context
-from worker.download import DownloadError, LinkExpiredError
 from worker.lease import LeavingError
 from worker.proxy.lookups import Found
 from worker.sightings import seen

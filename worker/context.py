@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from celery import Celery
 
+from jobs.download import Downloads
 from jobs.epoch import Epoch
 from jobs.errors import SettingsError
 from jobs.images import ImageStore
@@ -19,7 +20,6 @@ from jobs.queue import Wakeups
 from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import Applied, JobStore
-from worker.download import Downloads
 from worker.hooks import Hooks
 from worker.lease import Keeper
 from worker.notify import Notifier

@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from jobs.download import Downloads
 from jobs.errors import BlendqError, ManifestError, RowProblem, StoreUnavailable, UpstreamRefused, UsageError
 from jobs.images import ImageStore
 from jobs.job import Status
@@ -106,8 +108,8 @@ def make_plan(settings: Settings, choice: SandboxChoice | None, source: Source, 
     make_data_dir(settings.data_dir)
     make_data_dir(own.data_dir)
     images = ImageStore(own.data_dir / "images", max_bytes=own.max_image_bytes, max_pixels=own.max_image_pixels)
-    pictures = Pictures(images)
-    with data_dir_errors(own.data_dir):
+    with data_dir_errors(own.data_dir), closing(Downloads.from_settings(own)) as web:
+        pictures = Pictures(images, web)
         total = sum(1 for _ in good_rows(source.name, pictures.prepare(source.rows())))
     _check_writable(out)
     return Plan(settings, choice, campaign, out, source, pictures, total)

@@ -61,7 +61,7 @@ def run(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Blend every row of a manifest (CSV or JSONL), or the pictures of folders; and put the blends into a folder.
+    """Blend every row of a manifest (CSV, JSONL or YAML), or the pictures of folders; and put the blends into a folder.
 
     Each row names 2 to 5 pictures; paths are relative to the manifest. Everything is checked before anything is
     sent. The same line again pays only for what is missing: after Ctrl-C, after a crash, after new rows.

@@ -16,14 +16,17 @@ import httpcore
 import pytest
 from PIL import Image
 
+from jobs import download as room
+from jobs import outbound
 from jobs.addresses import AddressRules
 from jobs.decoding import Decoder
-from jobs.errors import PictureError
+from jobs.download import DownloadError, Downloads, LinkExpiredError
+from jobs.errors import PictureError, RowProblem
 from jobs.images import ImageStore
+from jobs.request import BlendRequest
 from jobs.settings import Settings
-from worker import download as room
-from worker import outbound
-from worker.download import DownloadError, Downloads, LinkExpiredError
+from producer.manifest import Row
+from producer.pictures import Pictures
 
 HERE = AddressRules.of("127.0.0.0/8", None)
 
@@ -454,3 +457,31 @@ def test_what_breaks_the_decoder_is_not_the_picture(server: str, make: Make, ima
     with pytest.raises(DownloadError, match="what came is not the picture: the picture: breaks the decoder"):
         make(decoder=Broken()).fetch(f"{server}/good", images, nothing)
     assert files_in(images) == []
+
+
+# --- pictures that a manifest names ---------------------------------------------------------------------------------
+
+
+def test_a_manifests_links_are_fetched_once_and_told_without_their_keys(
+    server: str, downloads: Downloads, images: ImageStore
+) -> None:
+    pictures = Pictures(images, downloads)
+    good, gone = f"{server}/good", f"{server}/status/404?token=SECRET"
+    first, second, third = pictures.prepare(
+        Row(line, BlendRequest(images=pair)) for line, pair in enumerate([(good, good), (good, gone), (gone, good)], 1)
+    )
+    assert isinstance(first, Row)
+    assert all(images.find(digest) for digest in first.request.images)
+    assert second == RowProblem(2, f"{server}/status/404?token=***: the picture's link answers HTTP 404")
+    assert isinstance(third, RowProblem)
+    assert _Pictures.seen.count("/good") == 1
+    assert len(_Pictures.seen) == 2
+
+
+@pytest.mark.parametrize("path", ["/text", "/big", "/bomb", "/cut", "/elsewhere"])
+def test_a_manifests_link_to_no_good_picture_is_a_bad_row(
+    server: str, downloads: Downloads, images: ImageStore, path: str
+) -> None:
+    (row,) = Pictures(images, downloads).prepare([Row(7, BlendRequest(images=(f"{server}{path}", f"{server}/good")))])
+    assert isinstance(row, RowProblem)
+    assert str(row).startswith(f"line 7: {server}{path}: ")

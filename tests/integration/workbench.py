@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
+from jobs.download import Downloads
 from jobs.epoch import Epoch
 from jobs.images import ImageStore
 from jobs.job import Job, Status
@@ -27,7 +28,6 @@ from jobs.store import JobStore
 from worker.collect import collect
 from worker.context import Context, open_images
 from worker.dispatch import dispatch
-from worker.download import Downloads
 from worker.hooks import Hooks
 from worker.lease import Keeper
 from worker.notify import Notifier

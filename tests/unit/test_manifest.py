@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import producer.rows
+from jobs.download import Downloads
 from jobs.errors import InvalidRequest, ManifestError, RowProblem
 from jobs.images import ImageStore, StoredImage
 from jobs.request import BlendRequest, BotType, Dimensions, Mode, is_digest
@@ -286,9 +287,9 @@ def test_bad_rows_before_the_bad_place_are_named_too(folder: Path) -> None:
     assert [problem.line for problem in caught.value.problems] == [2]
 
 
-@pytest.mark.parametrize("name", ["m.txt", "m", "m.yaml", "m.csv.gz"])
+@pytest.mark.parametrize("name", ["m.txt", "m", "m.yaml.txt", "m.csv.gz"])
 def test_another_suffix(folder: Path, name: str) -> None:
-    assert refusal(folder, "", name).startswith("its name must end in .csv, .tsv, .jsonl, .ndjson")
+    assert refusal(folder, "", name).startswith("its name must end in .csv, .tsv, .jsonl, .ndjson, .yaml, .yml")
 
 
 def test_not_a_file(folder: Path) -> None:
@@ -359,7 +360,7 @@ def test_a_check_of_the_callers_own(folder: Path) -> None:
     assert caught.value.problems[0].problem == "our account has no Niji"
 
 
-@pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.jsonl"])
+@pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.jsonl", "m.yaml"])
 @given(
     text=st.one_of(
         st.text(max_size=200),
@@ -407,7 +408,7 @@ def images(tmp_path: Path) -> CountingStore:
 
 
 def prepared(folder: Path, images: ImageStore, text: str, name: str = "m.csv") -> Iterator[Row | RowProblem]:
-    return Pictures(images).prepare(read_manifest(written(folder, text, name)))
+    return Pictures(images, Downloads(1)).prepare(read_manifest(written(folder, text, name)))
 
 
 def test_pictures_are_stored_and_named_by_digest(folder: Path, images: CountingStore) -> None:
@@ -430,14 +431,16 @@ def test_every_picture_is_read_once_good_or_bad(folder: Path, images: CountingSt
 
 
 def test_every_bad_picture_of_a_row_is_named_and_its_data_is_not(folder: Path, images: CountingStore) -> None:
-    line = {"images": ["a.png", "a.png", "data:image/png;base64,SECRET", DIGEST, "https://h.example/a.png"]}
+    link = "http://127.0.0.1/a.png?key=SECRET"
+    where = "the link leads to 127.0.0.1, which is not on the public internet"
+    line = {"images": ["a.png", "a.png", "data:image/png;base64,SECRET", DIGEST, link]}
     (row,) = prepared(folder, images, json.dumps(line), "m.jsonl")
     assert isinstance(row, RowProblem)
     assert row.problem.split("; ")[::2] == [
         f"{folder}/a.png: no such file",
         "image 3: its base64 is broken",
         f"{DIGEST}: is not in the image store",
-        "https://h.example/a.png: web addresses are not fetched",
+        f"{link.replace('SECRET', '***')}: the picture is not fetched: {where}",
     ]
     assert "SECRET" not in row.problem
 
@@ -465,7 +468,7 @@ def service(folder: Path, images: CountingStore) -> Service:
 
     def run(image: str) -> Row | RowProblem:
         path = written(folder, json.dumps({"images": ["red.png", image]}), "m.jsonl")
-        (row,) = Pictures(images, folder).prepare(read_manifest(path, folder))
+        (row,) = Pictures(images, Downloads(1), folder).prepare(read_manifest(path, folder))
         return row
 
     return run

@@ -1,4 +1,4 @@
-"""Downloads: fetches finished pictures from wherever the API put them."""
+"""Downloads: fetches pictures that somebody else's links name: finished ones, and those that a manifest names."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from jobs.addresses import AddressRefused, AddressRules, parse_target
 from jobs.decoding import Decoder
 from jobs.errors import BlendqError, PictureError
 from jobs.images import ImageStore, StoredImage
+from jobs.outbound import WIRE_ERRORS, Outbound, Pace, TooSlow
 from jobs.settings import Settings
-from worker.outbound import WIRE_ERRORS, Outbound, Pace, TooSlow
 
 MAX_REDIRECTS = 3
 DEADLINE_SECONDS = 180.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from time import monotonic
 from typing import Any
 
@@ -158,12 +159,16 @@ class Outbound:
 
     def __init__(self, rules: AddressRules, connect_timeout_seconds: float) -> None:
         self._rules = rules
-        self._ssl = httpx.create_ssl_context(trust_env=False)
         self._timeouts = {
             "connect": min(connect_timeout_seconds, READ_TIMEOUT_SECONDS),
             "read": READ_TIMEOUT_SECONDS,
             "write": READ_TIMEOUT_SECONDS,
         }
+
+    @cached_property
+    def _ssl(self) -> ssl.SSLContext:
+        """Made when first needed: it takes a while, and whoever enqueues mostly needs none."""
+        return httpx.create_ssl_context(trust_env=False)
 
     @contextmanager
     def get(self, target: Target, pace: Pace) -> Iterator[httpcore.Response]:
