@@ -72,13 +72,17 @@ class RowProblem:
 
 
 class ManifestError(InvalidRequest):
-    """A manifest that cannot be run. `problems` holds the first bad rows; empty when the file itself is bad."""
+    """A manifest that cannot be run. `problems` holds the first bad rows, `count` is how many there are.
+
+    There are none when the file itself is bad.
+    """
 
     code = "manifest"
 
-    def __init__(self, message: str, problems: Sequence[RowProblem] = ()) -> None:
+    def __init__(self, message: str, problems: Sequence[RowProblem] = (), count: int = 0) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
+        self.count = count or len(self.problems)
 
 
 class IdempotencyConflict(InvalidRequest):

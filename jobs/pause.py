@@ -8,11 +8,13 @@ from datetime import datetime
 
 # Why submitting may be paused for a reason on our own side; the others are AnswerKinds.
 OWN_REASONS = frozenset({"disk", "epoch"})
+# Why one campaign may be paused.
+PERSON, BUDGET, FAILURES = "person", "budget", "failures"
 
 
 @dataclass(frozen=True)
 class Pause:
-    """`kind` is an AnswerKind's value or one of OWN_REASONS; of one campaign "person", "budget" or "failures"."""
+    """`kind` is an AnswerKind's value or one of OWN_REASONS; of one campaign PERSON, BUDGET or FAILURES."""
 
     kind: str
     message: str

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.job import HOLDS_SLOT
+from jobs.pause import BUDGET, FAILURES
 
 # A job's rank: its priority times this, and its age. Both fit exactly into the 53 bits of a zset's score.
 RANKS_A_PRIORITY = 10**13
@@ -48,12 +49,12 @@ class Plan(BaseModel):
             counts: the tally of its jobs.
         """
         if self.max_submissions is not None and (spent := _spent(counts)) >= self.max_submissions:
-            return "budget", f"{spent} submissions are or may be paid for, of {self.max_submissions} allowed"
+            return BUDGET, f"{spent} submissions are or may be paid for, of {self.max_submissions} allowed"
         failed = max(0, _failed(counts) - self.forgiven_failures)
         finished = max(0, _finished(counts) - self.forgiven_finished)
         share = self.stop_after_failures
         if share is not None and finished >= MIN_FINISHED and failed >= share * finished:
-            return "failures", f"{failed} of {finished} finished jobs failed, which is {share:.0%} or more"
+            return FAILURES, f"{failed} of {finished} finished jobs failed, which is {share:.0%} or more"
         return None
 
     def forgiving(self, counts: Counts) -> Plan:

@@ -183,6 +183,12 @@ class Settings(BaseModel):
         300.0
     )
 
+    # Estimates, of `blendq run --dry-run`.
+    price_per_job: Annotated[
+        float | None, Field(gt=0, allow_inf_nan=False, description="what a submission costs, in any currency")
+    ] = None
+    seconds_per_job: Annotated[Seconds, Field(description="how long the API mostly takes for one")] = 60.0
+
     min_free_disk_percent: Annotated[
         float, Field(ge=0, lt=100, description="submitting stops when less of data_dir's disk is free; 0: never")
     ] = 5.0

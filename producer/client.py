@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, repeat
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -187,7 +187,7 @@ class Producer:
         check_name(campaign)
         rows = list(self.pictures().prepare(_rows(requests)))
         good = [(row, key) for row, key in zip(rows, idempotency_keys, strict=True) if isinstance(row, Row)]
-        created = self._create([row.request for row, _ in good], campaign, [key for _, key in good])
+        created = self._create([(job_id(row.request, campaign, key), row.request) for row, key in good], campaign)
         outcomes: dict[int, Job | InvalidRequest] = {
             row.line: PictureError(row.problem) for row in rows if isinstance(row, RowProblem)
         }
@@ -209,8 +209,15 @@ class Producer:
         check_name(campaign)
         return self._enqueue_stream(requests, campaign)
 
-    def enqueue_batch(self, requests: Sequence[BlendRequest], *, campaign: str) -> list[tuple[Job, bool]]:
+    def enqueue_batch(
+        self, requests: Sequence[BlendRequest], *, campaign: str, takes: Sequence[int] | None = None
+    ) -> list[tuple[Job, bool]]:
         """Enqueue blends whose pictures are all checked before the first of them is enqueued.
+
+        Args:
+            requests: the blends.
+            campaign: where they belong.
+            takes: for each 1, or which further blend of the same content it is; all 1 by default.
 
         Returns:
             For each request its job, and whether that was created now. The same content twice is one job, created
@@ -222,7 +229,9 @@ class Producer:
         """
         check_name(campaign)
         stored = _all_good(self.pictures().prepare(_rows(requests)))
-        batches = (stored[start : start + BATCH_JOBS] for start in range(0, len(stored), BATCH_JOBS))
+        counted = zip(stored, takes or [1] * len(stored), strict=True)
+        named = [(job_id(request, campaign, take=take), request) for request, take in counted]
+        batches = (named[start : start + BATCH_JOBS] for start in range(0, len(named), BATCH_JOBS))
         return [pair for batch in batches for pair in self._create(batch, campaign)]
 
     def pictures(self) -> Pictures:
@@ -232,11 +241,10 @@ class Producer:
     def _enqueue_stream(self, requests: Iterable[BlendRequest], campaign: str) -> Iterator[Job]:
         rows = self.pictures().prepare(_rows(requests))
         while stored := _all_good(islice(rows, BATCH_JOBS)):
-            yield from (job for job, _ in self._create(stored, campaign))
+            yield from (job for job, _ in self._create([(job_id(one, campaign), one) for one in stored], campaign))
 
-    def _create(
-        self, requests: Sequence[BlendRequest], campaign: str, keys: Sequence[str | None] | None = None
-    ) -> list[tuple[Job, bool]]:
+    def _create(self, requests: Sequence[tuple[str, BlendRequest]], campaign: str) -> list[tuple[Job, bool]]:
+        """Each request with the id of its job."""
         if not requests:
             return []
         epoch = self._epoch.verify()
@@ -244,14 +252,14 @@ class Producer:
         first = self.store.next_orders(len(requests))
         jobs = [
             Job(
-                id=job_id(request, campaign, key),
+                id=name,
                 campaign=campaign,
                 request=request,
                 created_at=now,
                 due_at=now,
                 order=order,
             )
-            for order, (request, key) in enumerate(zip(requests, keys or repeat(None)), first)  # noqa: B905  (endless)
+            for order, (name, request) in enumerate(requests, first)
         ]
         created = self.store.create(jobs, epoch)
         if any(created):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from jobs.errors import BlendqError, UsageError
 from jobs.events import Cancel, Event, Retry
 from jobs.job import Job, Status
-from jobs.pause import Pause
+from jobs.pause import PERSON, Pause
 from jobs.plan import Plan
 from jobs.store import Applied, JobStore
 from producer.campaign import summary
@@ -21,7 +21,6 @@ from producer.campaign import summary
 # So many share two round trips and one flush to the disk.
 BATCH_JOBS = 100
 RETRIABLE = frozenset({Status.FAILED, Status.CANCELLED, Status.PARKED})
-PERSON = "person"
 
 
 @dataclass(frozen=True)

@@ -185,4 +185,4 @@ def _refuse(name: str, bad: Sequence[RowProblem], count: int, end: ManifestError
         lines.append(f"and {count - len(bad)} more")
     if end is not None:
         lines.append(f"and then: {end}")
-    raise ManifestError("\n  ".join(lines), bad) from end
+    raise ManifestError("\n  ".join(lines), bad, count) from end

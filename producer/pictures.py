@@ -25,7 +25,7 @@ class Pictures:
     """
 
     def __init__(self, images: ImageStore, web: Downloads, root: Path | None = None) -> None:
-        self._images = images
+        self.images = images
         self._web = web
         self._root = root
         self._known: dict[str, str | PictureError] = {}
@@ -51,7 +51,7 @@ class Pictures:
     def _store(self, image: str, number: int) -> str | PictureError:
         try:
             if is_data_url(image):
-                return self._images.put_data_url(image, name=f"image {number}").digest
+                return self.images.put_data_url(image, name=f"image {number}").digest
             if image not in self._known:
                 self._known[image] = self._digest(image)
         except PictureError as error:
@@ -63,15 +63,15 @@ class Pictures:
 
     def _digest(self, image: str) -> str:
         if is_digest(image):
-            if self._images.find(image) is None:
-                raise PictureError(f"{image}: is not in the image store; put the picture there first, or give its file")
+            if self.images.find(image) is None:
+                raise PictureError(f"{image}: is not in the image store; give the picture's file")
             return image
         if is_web_address(image):
             return self._fetched(image)
-        return self._images.put_file(Path(image), root=self._root).digest
+        return self.images.put_file(Path(image), root=self._root).digest
 
     def _fetched(self, link: str) -> str:
         try:
-            return self._web.fetch(link, self._images, lambda: None).digest
+            return self._web.fetch(link, self.images, lambda: None).digest
         except DownloadError as error:
             raise PictureError(f"{source_name(link)}: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -52,6 +53,22 @@ class ManifestFile:
                 f"{self._path}: was changed while it was being run; run the same command again: it takes the manifest "
                 "as it is then, and pays only for what is missing"
             )
+
+
+class Repeated:
+    """Each row of another source several times: so many blends of the same content, each paid for."""
+
+    def __init__(self, source: Source, times: int) -> None:
+        self.name = source.name
+        self._source = source
+        self._times = times
+
+    def rows(self) -> Iterator[Row | RowProblem]:
+        for row in self._source.rows():
+            if isinstance(row, RowProblem):
+                yield row
+            else:
+                yield from (replace(row, take=take) for take in range(1, self._times + 1))
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

@@ -78,7 +78,7 @@ def cli() -> None:
     Every setting:           blendq settings
 
     Data goes to stdout, progress and messages to stderr. Exit codes: 0 all succeeded, 1 another error, 2 usage,
-    3 some jobs failed or are parked, 4 a bad manifest, 5 the API refused us (key, quota), 130 interrupted.
+    3 some jobs failed, are parked or paused, 4 a bad manifest, 5 the API refused us (key, quota), 130 interrupted.
     """
 
 

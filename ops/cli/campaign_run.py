@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from jobs.download import Downloads
 from jobs.errors import BlendqError, ManifestError, RowProblem, StoreUnavailable, UpstreamRefused, UsageError
 from jobs.images import ImageStore
 from jobs.job import Status
-from jobs.pause import OWN_REASONS, Pause
+from jobs.pause import BUDGET, OWN_REASONS, Pause
 from jobs.report import source_name
 from jobs.settings import Settings
 from ops.cli.output import note
@@ -39,13 +39,14 @@ SOME_FAILED = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for, checked: from here on nothing of it can be wrong."""
+    """What was asked for, checked: from here on nothing of it can be wrong. `changes` are to the campaign's plan."""
 
     settings: Settings
     sandbox: SandboxChoice | None
     campaign: str
     out: Path
     source: Source
+    changes: Mapping[str, object]
     pictures: Pictures
     total: int
 
@@ -72,13 +73,15 @@ class Outcome:
     after: Mapping[str, int] = field(default_factory=dict)
     exported: ExportSummary | None = None
     refused: Pause | None = None
+    paused: Pause | None = None
     interrupted: bool = False
     seconds: float = 0.0
     data_dir: Path = Path()
 
     @property
     def word(self) -> str:
-        return "interrupted" if self.interrupted else "refused" if self.refused else "finished"
+        ways = {"interrupted": self.interrupted, "refused": self.refused, "paused": self.paused}
+        return next((word for word, so in ways.items() if so), "finished")
 
     @property
     def exit_code(self) -> int:
@@ -97,22 +100,50 @@ class Outcome:
 # Checking ----------------------------------------------------------------------------------------------------------
 
 
-def make_plan(settings: Settings, choice: SandboxChoice | None, source: Source, campaign: str, out: Path) -> Plan:
+def make_plan(
+    settings: Settings,
+    choice: SandboxChoice | None,
+    source: Source,
+    campaign: str,
+    out: Path,
+    changes: Mapping[str, object],
+) -> Plan:
     """
     Raises:
         UsageError: the data folder, the folder for the pictures, or the campaign's name.
         ManifestError: any of the rows and pictures.
     """
     check_name(campaign)
+    with open_pictures(own_settings(settings, choice)) as pictures:
+        total = sum(1 for _ in good_rows(source.name, pictures.prepare(source.rows())))
+    _check_writable(out)
+    return Plan(settings, choice, campaign, out, source, changes, pictures, total)
+
+
+def own_settings(settings: Settings, choice: SandboxChoice | None) -> Settings:
+    """Those of the stack that is to run; its data folder exists.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
     own = sandbox_settings(settings, choice) if choice else settings
     make_data_dir(settings.data_dir)
     make_data_dir(own.data_dir)
-    images = ImageStore(own.data_dir / "images", max_bytes=own.max_image_bytes, max_pixels=own.max_image_pixels)
-    with data_dir_errors(own.data_dir), closing(Downloads.from_settings(own)) as web:
-        pictures = Pictures(images, web)
-        total = sum(1 for _ in good_rows(source.name, pictures.prepare(source.rows())))
-    _check_writable(out)
-    return Plan(settings, choice, campaign, out, source, pictures, total)
+    return own
+
+
+@contextmanager
+def open_pictures(settings: Settings) -> Iterator[Pictures]:
+    """For checking rows. What was fetched from the web meanwhile is known afterwards too.
+
+    Raises:
+        UsageError: the data folder cannot be written.
+    """
+    images = ImageStore(
+        settings.data_dir / "images", max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels
+    )
+    with data_dir_errors(settings.data_dir), closing(Downloads.from_settings(settings)) as web:
+        yield Pictures(images, web)
 
 
 def _check_writable(out: Path) -> None:
@@ -143,7 +174,7 @@ def carry_out(plan: Plan, began: float) -> Outcome:
             stack.stop_rest()
             outcome.after = producer.store.counts(plan.campaign)
             if outcome.enqueued == plan.total:  # half a list would look like a whole one
-                entries = ((row, job_id(stored.request, plan.campaign)) for row, stored in plan.rows())
+                entries = ((row, job_id(stored.request, plan.campaign, take=row.take)) for row, stored in plan.rows())
                 outcome.exported = export(entries, plan.total, producer.store, producer.images, plan.out)
     outcome.seconds = time.monotonic() - began
     return outcome
@@ -152,42 +183,59 @@ def carry_out(plan: Plan, began: float) -> Outcome:
 def _enqueue(plan: Plan, producer: Producer, outcome: Outcome) -> None:
     # A run is a person's wish to try again, so it lifts what an earlier wrong key has stopped.
     producer.store.gate.resume()
+    _change_plan(plan, producer)
     rows = plan.rows()
-    while batch := [stored.request for _, stored in islice(rows, BATCH_ROWS)]:
-        pairs = producer.enqueue_batch(batch, campaign=plan.campaign)
+    while batch := [stored for _, stored in islice(rows, BATCH_ROWS)]:
+        requests, takes = [row.request for row in batch], [row.take for row in batch]
+        pairs = producer.enqueue_batch(requests, campaign=plan.campaign, takes=takes)
         outcome.enqueued += len(pairs)
         outcome.done_before += sum(job.status.final for job, created in pairs if not created)
+
+
+def _change_plan(plan: Plan, producer: Producer) -> None:
+    """Before the first job may go. A larger budget is a person's wish to go on."""
+    if not plan.changes:
+        return
+    control = producer.campaign(plan.campaign)
+    changed = control.change_plan(**plan.changes)
+    paused = control.paused
+    within = changed.reason_to_pause(producer.store.counts(plan.campaign)) is None
+    if "max_submissions" in plan.changes and paused and paused.kind == BUDGET and within:
+        control.resume()
 
 
 def _work(plan: Plan, stack: LocalStack, producer: Producer, outcome: Outcome) -> None:
     counts = producer.store.counts(plan.campaign)
     if finished(counts) == total(counts):
         return  # nothing is left to do, so nothing more is started
+    if (paused := producer.campaign(plan.campaign).paused) and not in_flight(counts):
+        outcome.paused = paused
+        return
     note(f"{total(counts) - finished(counts)} of {plan.total} to do as campaign {plan.campaign}; starting")
     stack.start_rest()
     with open_display() as display:
-        outcome.refused = _follow(plan.campaign, stack, producer, display, outcome.before)
+        _follow(plan.campaign, stack, producer, display, outcome)
 
 
-def _follow(
-    campaign: str, stack: LocalStack, producer: Producer, display: Display, before: Mapping[str, int]
-) -> Pause | None:
-    """Show how it goes on, until nothing is left; or until the API refuses us and nothing is on its way any more."""
+def _follow(campaign: str, stack: LocalStack, producer: Producer, display: Display, outcome: Outcome) -> None:
+    """Show how it goes on, until nothing is left; or until nothing more is submitted, and nothing is on its way."""
     began = seen = time.monotonic()
+    control = producer.campaign(campaign)
     while True:
         for line in stack.watch():
             display.note(line)
         now = time.monotonic()
         try:
-            counts, pause = producer.store.counts(campaign), producer.store.gate.paused()
+            counts, refused, paused = producer.store.counts(campaign), producer.store.gate.paused(), control.paused
             seen = now
         except StoreUnavailable:
             if now - seen > SERVER_PATIENCE_SECONDS:
                 raise
         else:
-            display.show(Progress(counts, before, now - began))
+            display.show(Progress(counts, outcome.before, now - began))
             if finished(counts) == total(counts):
-                return None
-            if pause and not in_flight(counts):
-                return pause
+                return
+            if (refused or paused) and not in_flight(counts):
+                outcome.refused, outcome.paused = refused, paused
+                return
         time.sleep(POLL_SECONDS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import re
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 
 import click
 
-from jobs.errors import UsageError
 from jobs.job import Job, Status
 from jobs.report import result
 from ops.cli.job_view import campaign_lines, campaign_table, plan_words
+from ops.cli.options import share
 from ops.cli.output import note, print_json
 from ops.cli.place import Place, place_options
 from ops.cli.progress import Progress, finished, open_display, total
@@ -156,17 +155,6 @@ def plan_campaign(
         control.must_exist()
         plan = control.change_plan(**changes) if changes else control.plan
     return _tell(name, plan_json(plan), plan_words(plan), as_json)
-
-
-def share(text: str) -> float:
-    """`20%` -> 0.2
-
-    Raises:
-        UsageError: it is no percentage.
-    """
-    if (match := re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]+)?)\s*%?\s*", text)) is None or not 0 < float(match[1]) <= 100:
-        raise UsageError(f"{text[:40]!r} is no percentage; give 20% for a fifth")
-    return float(match[1]) / 100
 
 
 @campaign.command("cancel")

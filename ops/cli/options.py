@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -56,3 +57,14 @@ def place_words(settings: Settings, choice: SandboxChoice | None) -> str:
     if "data_dir" in settings.model_fields_set:
         words += ["--data-dir", str(settings.data_dir)]
     return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def share(text: str) -> float:
+    """`20%` -> 0.2
+
+    Raises:
+        UsageError: it is no percentage.
+    """
+    if (match := re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]+)?)\s*%?\s*", text)) is None or not 0 < float(match[1]) <= 100:
+        raise UsageError(f"{text[:40]!r} is no percentage; give 20% for a fifth")
+    return float(match[1]) / 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,19 @@ import click
 
 from jobs.events import AnswerKind
 from jobs.job import FINAL, Status
-from jobs.pause import OWN_REASONS
+from jobs.pause import BUDGET, OWN_REASONS
 from jobs.settings import OnQueued, Settings
 from ops.cli.leaving import signals_interrupt
 from ops.cli.options import place_words, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, duration, error, json_option, note, print_json, print_pairs
+from ops.cli.place import Place
 from ops.cli.request_options import request_fields, request_options
-from ops.cli.run_options import FOLDER_OPTIONS, folder_options
+from ops.cli.run_options import FOLDER_OPTIONS, PLAN_OPTIONS, folder_options, plan_changes, plan_options
 
 if TYPE_CHECKING:
     from jobs.pause import Pause
     from ops.cli.campaign_run import Outcome, Plan
+    from producer.sources import Source
 
 ADVICE = {
     AnswerKind.KEY: "set BLENDQ_API_KEY to a key that it takes (and BLENDQ_API_AUTH to the header it wants)",
@@ -45,7 +48,12 @@ ADVICE = {
 @click.option("--campaign", metavar="NAME", help="The campaign's name (default: made from the manifest's place).")
 @click.option("--slots", type=int, metavar="N", help="Jobs at the API at once.")
 @click.option("--on-queued", type=click.Choice([str(one) for one in OnQueued]), help="What to do after a code 22.")
+@click.option("--dry-run", is_flag=True, help="Check everything, and tell what it would take and cost; send nothing.")
+@click.option(
+    "--repeat", type=click.IntRange(1, 1000), default=1, metavar="N", help="N blends of each row, each paid for."
+)
 @folder_options
+@plan_options
 @request_options
 @data_dir_option
 @json_option
@@ -57,6 +65,8 @@ def run(
     campaign: str | None,
     slots: int | None,
     on_queued: str | None,
+    dry_run: bool,
+    repeat: int,
     data_dir: Path | None,
     as_json: bool,
     **options: Any,
@@ -74,19 +84,34 @@ def run(
     blendq run people places --pair cross          each picture of one folder with each of the other
     """
     began = time.monotonic()
-    settings = Settings.load(data_dir=data_dir, slots=slots, on_queued=on_queued)
+    price = options["price"]
+    settings = Settings.load(data_dir=data_dir, slots=slots, on_queued=on_queued, price_per_job=price)
     choice = sandbox_choice(settings, sandbox, speed)
     with signals_interrupt():
-        from ops.cli.campaign_run import carry_out, make_plan  # noqa: PLC0415  (a second's worth of libraries)
+        # A second's worth of libraries.
+        from ops.cli.campaign_run import carry_out, make_plan, own_settings  # noqa: PLC0415
         from ops.cli.run_source import source_of  # noqa: PLC0415
         from producer.campaign import campaign_name  # noqa: PLC0415
 
         folder = {name: options.pop(name) for name in FOLDER_OPTIONS}
-        source = source_of(places, folder, request_fields(options))
-        plan = make_plan(settings, choice, source, campaign_name(*places) if campaign is None else campaign, out)
+        changes = plan_changes({name: options.pop(name) for name in PLAN_OPTIONS}, settings)
+        source = source_of(places, folder, request_fields(options), repeat)
+        name = campaign_name(*places) if campaign is None else campaign
+        if dry_run:
+            return _dry_run(source, name, own_settings(settings, choice), Place(data_dir, sandbox), as_json)
+        plan = make_plan(settings, choice, source, name, out, changes)
         outcome = carry_out(plan, began)
     _report(plan, outcome, as_json)
     return outcome.exit_code
+
+
+def _dry_run(source: Source, campaign: str, settings: Settings, place: Place, as_json: bool) -> int:
+    from ops.cli.dry_run import forecast, report  # noqa: PLC0415  (as above)
+    from producer.campaign import check_name  # noqa: PLC0415
+
+    with nullcontext() if place.empty else place.producer() as producer:
+        found = forecast(source, check_name(campaign), settings, producer)
+    return report(found, campaign, settings, as_json)
 
 
 def _report(plan: Plan, outcome: Outcome, as_json: bool) -> None:
@@ -99,8 +124,21 @@ def _report(plan: Plan, outcome: Outcome, as_json: bool) -> None:
         note("interrupted; nothing is lost, the same command goes on where this one stopped")
     elif outcome.refused:
         error(refusal(outcome.refused))
+    elif outcome.paused:
+        error(_paused(plan, outcome.paused))
     elif outcome.done_before == plan.total:
         note(f"all {plan.total} were done already; nothing was submitted")
+
+
+def _paused(plan: Plan, pause: Pause) -> str:
+    place = place_words(plan.settings, plan.sandbox)
+    go_on = f"`blendq campaign resume {plan.campaign}{place}`, then run the same command again"
+    if pause.kind == BUDGET:
+        go_on = "run the same command again with a larger --max-submissions or --max-cost"
+    return (
+        f"campaign {plan.campaign} is paused ({pause.kind}): {pause.message}. No job is lost, and those that wait are "
+        f"not paid for. To go on: {go_on}"
+    )
 
 
 def refusal(pause: Pause) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import click
 
+from jobs.errors import UsageError
 from jobs.request import MAX_IMAGES, MIN_IMAGES
+from jobs.settings import Settings
+from ops.cli.options import share
 
 F = TypeVar("F", bound=Callable[..., Any])
+PLAN_OPTIONS = ("max_submissions", "max_cost", "price", "stop_after_failures", "weight")
 FOLDER_OPTIONS = ("pair", "group", "sample", "seed", "limit")
 PAIRS = ("all", "zip", "chain", "cross")
 
@@ -26,6 +31,48 @@ def folder_options(command: F) -> F:
         click.option("--seed", type=int, metavar="S", help="Another choice of the sample (default 0)."),
         click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N of a folder's blends."),
     )  # fmt: skip
+
+
+def plan_options(command: F) -> F:
+    """How far the campaign may go; `plan_changes` reads them."""
+    return _with(
+        command,
+        click.option("--max-submissions", type=click.IntRange(1), metavar="N",
+                     help="Pause the campaign when so many are, or may be, paid for, over all its runs."),
+        click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="AMOUNT",
+                     help="The same as an amount, at the price of one."),
+        click.option("--price", type=click.FloatRange(0, min_open=True), metavar="AMOUNT",
+                     help="What one submission costs (default: BLENDQ_PRICE_PER_JOB)."),
+        click.option("--stop-after-failures", metavar="PERCENT",
+                     help="Pause the campaign when so many of its finished jobs failed, as 20%."),
+        click.option("--weight", type=click.FloatRange(0, 1000, min_open=True), metavar="W",
+                     help="The campaign's share of the slots, beside others' (default 1)."),
+    )  # fmt: skip
+
+
+def plan_changes(options: Mapping[str, Any], settings: Settings) -> dict[str, object]:
+    """What the options change in the campaign's plan.
+
+    Raises:
+        UsageError: no percentage, a budget without a price, or one that is less than a single submission.
+    """
+    changes: dict[str, object] = {} if options["weight"] is None else {"weight": options["weight"]}
+    if options["stop_after_failures"] is not None:
+        changes["stop_after_failures"] = share(options["stop_after_failures"])
+    bounds = [options["max_submissions"], _affordable(options["max_cost"], settings.price_per_job)]
+    if given := [bound for bound in bounds if bound is not None]:
+        changes["max_submissions"] = min(given)
+    return changes
+
+
+def _affordable(cost: float | None, price: float | None) -> int | None:
+    if cost is None:
+        return None
+    if price is None:
+        raise UsageError("--max-cost needs the price of a submission: add --price, or set BLENDQ_PRICE_PER_JOB")
+    if not (count := int(Decimal(str(cost)) // Decimal(str(price)))):
+        raise UsageError(f"--max-cost {cost:g} does not pay for one submission at {price:g}")
+    return count
 
 
 def _with(command: F, *options: Callable[[F], F]) -> F:

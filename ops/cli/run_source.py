@@ -10,16 +10,29 @@ from jobs.errors import InvalidRequest, UsageError
 from jobs.request import BlendRequest
 from ops.cli.run_options import FOLDER_OPTIONS
 from producer.folders import Folders, Pair
-from producer.sources import ManifestFile, Source
+from producer.sources import ManifestFile, Repeated, Source
 
 
-def source_of(places: Sequence[Path], options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Source:
+def source_of(
+    places: Sequence[Path], options: Mapping[str, Any], defaults: Mapping[str, Any], repeat: int = 1
+) -> Source:
     """
+    Args:
+        places: one manifest, or folders.
+        options: those for folders.
+        defaults: fields of every request.
+        repeat: how many blends of each row.
+
     Raises:
         UsageError: the places and options do not go together, or the defaults are no fields of a request.
         ManifestError: a folder cannot be read, or has too few pictures.
     """
     _check(defaults)
+    source = _source(places, options, defaults)
+    return Repeated(source, repeat) if repeat > 1 else source
+
+
+def _source(places: Sequence[Path], options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Source:
     given = {name: options[name] for name in FOLDER_OPTIONS if options[name] is not None}
     folders = [place for place in places if place.is_dir()]
     if folders and len(folders) < len(places):

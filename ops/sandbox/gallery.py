@@ -92,7 +92,8 @@ class Gallery:
         spec = self._specs.get(name)
         if spec is None:
             return None
-        return await asyncio.get_running_loop().run_in_executor(self._workers, self._drawn, spec)
+        drawn = await asyncio.get_running_loop().run_in_executor(self._workers, self._drawn, spec)
+        return pictures.marked(drawn, name)
 
     def close(self) -> None:
         self._journal.close()

@@ -170,6 +170,28 @@ def test_bad_folders(folder: Folder, what: str) -> None:
     assert told.count("\n") == (2 if what == "a broken picture" else 1), "each trouble once"
 
 
+BAD_OPTIONS = {
+    "a budget without a price": (["--max-cost", "5"], "--max-cost needs the price"),
+    "a budget below one": (["--max-cost", "0.1", "--price", "0.5"], "does not pay for one submission"),
+    "no percentage": (["--stop-after-failures", "many"], "'many' is no percentage"),
+    "no submissions": (["--max-submissions", "0"], "--max-submissions"),
+    "no weight": (["--weight", "0"], "--weight"),
+    "no takes": (["--repeat", "0"], "--repeat"),
+    "a price of nothing": (["--price", "0"], "--price"),
+    "no JSON": (["--metadata", "{"], "--metadata is not JSON"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_OPTIONS)
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_bad_options(folder: Folder, what: str, more: list[str]) -> None:
+    folder.write("m.csv", HEADER + "1.png,2.png,,,,\n")
+    words, said = BAD_OPTIONS[what]
+    told = folder.refused(2, "m.csv", "--sandbox", *words, *more)
+    assert said in told
+    assert told.count("\n") == 1
+
+
 def test_a_bare_sandbox_may_come_before_the_manifest(folder: Folder) -> None:
     assert "gone.csv: no such file" in folder.refused(4, "--sandbox", "gone.csv")
 

@@ -1,0 +1,148 @@
+"""`blendq run --dry-run`: what a run would do, take and cost; nothing is enqueued."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from jobs.errors import ManifestError
+from jobs.images import ImageStore
+from jobs.settings import Settings
+from ops.cli.campaign_run import BATCH_ROWS, open_pictures
+from ops.cli.output import duration, error, print_json, print_pairs
+from producer.client import Producer
+from producer.identity import job_id
+from producer.manifest import Row, good_rows
+from producer.sources import Source
+
+# What a data URL has around its base64.
+_DATA_URL_BYTES = len('"data:image/jpeg;base64,",')
+
+
+@dataclass
+class Forecast:
+    """Rows by what a run would do with them, and what that takes. `enqueued` are known and not finished."""
+
+    new: int = 0
+    enqueued: int = 0
+    done: int = 0
+    duplicate: int = 0
+    invalid: int = 0
+    bytes_to_send: int = 0
+    problem: ManifestError | None = field(default=None, repr=False)
+
+    def numbers(self, settings: Settings) -> dict[str, Any]:
+        """As JSON; estimates are of the new rows and those that are not finished."""
+        to_do = self.new + self.enqueued
+        price = settings.price_per_job
+        return {
+            "total": to_do + self.done + self.duplicate + self.invalid,
+            **{name: getattr(self, name) for name in ("new", "enqueued", "done", "duplicate", "invalid")},
+            "bytes_to_send": self.bytes_to_send,
+            "cost": None if price is None else round(self.new * price, 6),
+            "seconds": math.ceil(to_do / settings.slots) * settings.seconds_per_job,
+        }
+
+
+def forecast(source: Source, campaign: str, settings: Settings, producer: Producer | None) -> Forecast:
+    """Check every row and picture, as a run does.
+
+    Args:
+        source: the rows.
+        campaign: whose jobs they would be.
+        settings: of the stack that would run.
+        producer: knows which of them are jobs already; None where there are no jobs at all.
+
+    Raises:
+        ManifestError: the manifest itself is bad; bad rows are counted, and named by `problem`.
+    """
+    found = Forecast()
+    with open_pictures(settings) as pictures:
+        sizes = _Sizes(pictures.images)
+        rows = _noting_bad(good_rows(source.name, pictures.prepare(source.rows())), found)
+        seen: set[str] = set()
+        while batch := list(islice(rows, BATCH_ROWS)):
+            _add(found, _fresh(batch, campaign, seen, found), producer, sizes)
+    return found
+
+
+def _noting_bad(rows: Iterator[Row], found: Forecast) -> Iterator[Row]:
+    try:
+        yield from rows
+    except ManifestError as bad:
+        if not bad.count:
+            raise
+        found.invalid, found.problem = bad.count, bad
+
+
+def _fresh(batch: Sequence[Row], campaign: str, seen: set[str], found: Forecast) -> dict[str, Row]:
+    """The jobs of these rows that no earlier row has."""
+    fresh: dict[str, Row] = {}
+    for row in batch:
+        job = job_id(row.request, campaign, take=row.take)
+        if job in seen:
+            found.duplicate += 1
+        else:
+            seen.add(job)
+            fresh[job] = row
+    return fresh
+
+
+def _add(found: Forecast, fresh: Mapping[str, Row], producer: Producer | None, sizes: _Sizes) -> None:
+    known = producer.store.find_many(list(fresh)) if producer else [None] * len(fresh)
+    for row, job in zip(fresh.values(), known, strict=True):
+        if job is None:
+            found.new += 1
+            found.bytes_to_send += sum(map(sizes.sent, row.request.images))
+        elif job.status.final:
+            found.done += 1
+        else:
+            found.enqueued += 1
+
+
+class _Sizes:
+    """What pictures take in a request, each looked up once."""
+
+    def __init__(self, images: ImageStore) -> None:
+        self._images = images
+        self._bytes: dict[str, int] = {}
+
+    def sent(self, digest: str) -> int:
+        if digest not in self._bytes:
+            stored = self._images.find(digest)
+            self._bytes[digest] = math.ceil(stored.bytes / 3) * 4 + _DATA_URL_BYTES if stored else 0
+        return self._bytes[digest]
+
+
+def report(found: Forecast, campaign: str, settings: Settings, as_json: bool) -> int:
+    """Print it; returns the exit code."""
+    numbers = found.numbers(settings) | {"campaign": campaign}
+    if as_json:
+        print_json(numbers)
+    else:
+        print_pairs(_words(numbers, settings))
+    if found.problem is None:
+        return 0
+    error(str(found.problem))
+    return found.problem.exit_code
+
+
+def _words(numbers: Mapping[str, Any], settings: Settings) -> dict[str, object]:
+    words: dict[str, object] = {
+        "campaign": numbers["campaign"],
+        "rows": numbers["total"],
+        "new": numbers["new"],
+        "enqueued before": numbers["enqueued"],
+        "done before": numbers["done"],
+        "duplicates": f"{numbers['duplicate']} (the same content as another row: one job, paid once)",
+        "invalid": numbers["invalid"],
+        "to send": f"{numbers['bytes_to_send'] / 1e6:,.1f} MB",
+        "time": f"about {duration(numbers['seconds'])} ({settings.slots} at once, {settings.seconds_per_job:g} s each)",
+    }
+    cost = "unknown: give --price, or set BLENDQ_PRICE_PER_JOB"
+    if numbers["cost"] is not None:
+        cost = f"{numbers['cost']:,.2f} ({numbers['new']} at {settings.price_per_job:g})"
+    return words | {"cost": cost, "": "nothing was enqueued or sent"}
