@@ -105,6 +105,10 @@ class ImageStore:
         self._tmp = self.root / "tmp"
         self.clean()
 
+    def with_limit(self, max_bytes: int) -> ImageStore:
+        """The same store, which takes files of this size."""
+        return ImageStore(self.root, max_bytes=max_bytes, max_pixels=self.max_pixels, check=self._check)
+
     def put_file(self, path: Path, *, root: Path | None = None) -> StoredImage:
         """Store the picture in a file, as it is at this moment: it is read once.
 

@@ -13,9 +13,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from string import Formatter
 from typing import Any, BinaryIO
 
-from jobs.errors import BlendqError
+from jobs.errors import BlendqError, UsageError
 from jobs.images import ImageStore
 from jobs.job import Job, Status
 from jobs.report import result
@@ -23,9 +24,12 @@ from jobs.store import JobStore
 from producer.files import Names, atomic_file, place_copy
 from producer.gallery import Card, Gallery
 from producer.manifest import Row
+from producer.quarters import place_quarters
 from producer.report import next_step
+from producer.table import Table
 
 PAGE_JOBS = 500
+_NAME_FIELDS = ("custom_id", "id", "number")
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
 # Line ends to some readers, though not to JSON: a line of JSONL must be one line to all of them.
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
@@ -47,8 +51,46 @@ class ExportSummary:
         return sum(self.counts.values()) + self.not_found
 
 
+@dataclass(frozen=True)
+class Form:
+    """How results are written.
+
+    Args:
+        template: a picture's name; `{custom_id}` (the id where there is none), `{id}` and `{number}`, the row's, stand
+            for what they say.
+        split: the quarters of each picture too.
+        table: `results.csv` too.
+
+    Raises:
+        UsageError: the template names something else.
+    """
+
+    template: str = "{custom_id}"
+    split: bool = False
+    table: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            fields = [field for field in Formatter().parse(self.template) if field[1] is not None]
+        except ValueError as error:
+            raise UsageError(f"name {self.template!r}: {error}; write {{custom_id}}, {{id}} or {{number}}") from error
+        if not fields or any(name not in _NAME_FIELDS or spec or how for _, name, spec, how in fields):
+            raise UsageError(f"name {self.template!r}: must have {{custom_id}}, {{id}} or {{number}}, and no others")
+
+    def name(self, row: Row, job_id: str) -> str:
+        return self.template.format(custom_id=row.request.custom_id or job_id, id=job_id, number=row.line)
+
+
+PLAIN = Form()
+
+
 def export(
-    entries: Iterable[tuple[Row, str]], total: int, store: JobStore, images: ImageStore, out: Path
+    entries: Iterable[tuple[Row, str]],
+    total: int,
+    store: JobStore,
+    images: ImageStore,
+    out: Path,
+    form: Form = PLAIN,
 ) -> ExportSummary:
     """Write the results of a manifest into a folder.
 
@@ -59,6 +101,7 @@ def export(
         store: where the jobs are.
         images: where the pictures are.
         out: the folder; made if it is missing. Other files in it are left alone.
+        form: what is written beside, and the pictures' names.
 
     Raises:
         BlendqError: the folder cannot be written. No picture is lost: the image store has them.
@@ -69,7 +112,8 @@ def export(
         results = stack.enter_context(atomic_file(out / "results.jsonl"))
         errors = stack.enter_context(atomic_file(out / "errors.jsonl"))
         gallery = stack.enter_context(Gallery(out, images, total=total))
-        work = _Export(images, out, results, errors, gallery)
+        table = Table(stack.enter_context(atomic_file(out / "results.csv"))) if form.table else None
+        work = _Export(images, out, form, results, errors, gallery, table)
         rest = iter(entries)
         while page := list(islice(rest, PAGE_JOBS)):
             work.add_page(page, store.find_many([job_id for _, job_id in page]))
@@ -83,9 +127,11 @@ class _Export:
 
     images: ImageStore
     out: Path
+    form: Form
     results: BinaryIO
     errors: BinaryIO
     gallery: Gallery
+    table: Table | None
     names: Names = field(default_factory=Names)
     counts: Counter[Status] = field(default_factory=Counter)
     written: int = 0
@@ -95,7 +141,7 @@ class _Export:
     def add_page(self, page: Sequence[tuple[Row, str]], jobs: Sequence[Job | None]) -> None:
         cards = []
         for (row, job_id), job in zip(page, jobs, strict=True):
-            name = self.names.claim(row.request.custom_id or job_id, job_id)
+            name = self.names.claim(self.form.name(row, job_id), job_id)
             if job is None:
                 self._not_found(row, job_id)
             else:
@@ -106,7 +152,9 @@ class _Export:
         self.counts[job.status] += 1
         file = self._place(job, name)
         line = result(job, row.request, file)
-        self.results.write(_line(line))
+        if file and self.form.split:
+            line["quarters"] = self._split(job, name, file)
+        self._tell(line)
         problem = line["reason"]
         next_words = next_step(job)
         if job.status is Status.SUCCEEDED and file is None:
@@ -115,6 +163,18 @@ class _Export:
         if file is None:
             self.errors.write(_line(line | {"reason": problem, "line": row.line, "next_step": next_words}))
         return Card(job, row.request, file, problem, next_words)
+
+    def _tell(self, line: Mapping[str, Any]) -> None:
+        self.results.write(_line(line))
+        if self.table:
+            self.table.add(line)
+
+    def _split(self, job: Job, name: str, file: str) -> list[str]:
+        """The quarters' files, beside the picture's."""
+        names = [self.names.claim(f"{name}.{quarter}", f"{job.id}.{quarter}") for quarter in range(1, 5)]
+        files = [name + Path(file).suffix for name in names]
+        place_quarters(self.out / file, [self.out / one for one in files])
+        return files
 
     def _place(self, job: Job, name: str) -> str | None:
         """The picture's file in the folder, relative to it; None when there is no picture."""
@@ -134,7 +194,7 @@ class _Export:
         self.not_found += 1
         reason = {"kind": "job_not_found", "message": "there is no record of this job"}
         line = {"id": job_id, "custom_id": row.request.custom_id, "status": None, "picture": None, "reason": reason}
-        self.results.write(_line(line))
+        self._tell(line)
         self.errors.write(_line(line | {"line": row.line, "next_step": "enqueue the manifest again"}))
 
     def summary(self) -> ExportSummary:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from jobs.download import DownloadError, Downloads
 from jobs.errors import PictureError, RowProblem
-from jobs.images import ImageStore
+from jobs.images import ImageStore, StoredImage
+from jobs.opening import name_of
 from jobs.report import source_name
 from jobs.request import is_data_url, is_digest, is_web_address
 from producer.manifest import Row
+from producer.smaller import ORIGINAL_MAX_BYTES, Fit, Smaller
 
 
 class Pictures:
@@ -22,10 +24,14 @@ class Pictures:
         images: where they are kept.
         web: fetches those that are named by web addresses, from where the settings allow.
         root: the folder that every file must be in at the moment when it is read, links followed; None for anywhere.
+        fit: what they are to be like when they are sent; None for as they are.
     """
 
-    def __init__(self, images: ImageStore, web: Downloads, root: Path | None = None) -> None:
+    def __init__(self, images: ImageStore, web: Downloads, root: Path | None = None, fit: Fit | None = None) -> None:
         self.images = images
+        self._smaller = Smaller(images, fit) if fit else None
+        # What is to become smaller may be larger than what is sent.
+        self._originals = images if fit is None else images.with_limit(max(ORIGINAL_MAX_BYTES, images.max_bytes))
         self._web = web
         self._root = root
         self._known: dict[str, str | PictureError] = {}
@@ -51,7 +57,8 @@ class Pictures:
     def _store(self, image: str, number: int) -> str | PictureError:
         try:
             if is_data_url(image):
-                return self.images.put_data_url(image, name=f"image {number}").digest
+                name = f"image {number}"
+                return self._to_send(self._originals.put_data_url(image, name=name), name)
             if image not in self._known:
                 self._known[image] = self._digest(image)
         except PictureError as error:
@@ -67,11 +74,14 @@ class Pictures:
                 raise PictureError(f"{image}: is not in the image store; give the picture's file")
             return image
         if is_web_address(image):
-            return self._fetched(image)
-        return self.images.put_file(Path(image), root=self._root).digest
+            return self._to_send(self._fetched(image), source_name(image))
+        return self._to_send(self._originals.put_file(Path(image), root=self._root), name_of(Path(image), self._root))
 
-    def _fetched(self, link: str) -> str:
+    def _to_send(self, stored: StoredImage, name: str) -> str:
+        return (self._smaller.of(stored, name) if self._smaller else stored).digest
+
+    def _fetched(self, link: str) -> StoredImage:
         try:
-            return self._web.fetch(link, self.images, lambda: None).digest
+            return self._web.fetch(link, self._originals, lambda: None)
         except DownloadError as error:
             raise PictureError(f"{source_name(link)}: {error}") from error

@@ -9,10 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from jobs.images import ImageStore
 from producer.files import PART
+from producer.smaller import upright
 
 # Twice what the page shows, for fine screens.
 BLEND_PIXELS = 640
@@ -64,7 +65,8 @@ class Thumbnails:
         if stored is None or stored.width * stored.height > MAX_PIXELS:
             return None
         try:
-            small = _shrunk(stored.path, pixels)
+            with Image.open(stored.path) as picture:
+                small = upright(picture, pixels)
         except Exception:  # noqa: BLE001  (decoders meet odd bytes with any exception; the card does without)
             return None
         self._folder.mkdir(exist_ok=True)
@@ -72,13 +74,3 @@ class Thumbnails:
         small.save(part, "WEBP", quality=QUALITY, method=2)
         part.replace(target)
         return name
-
-
-def _shrunk(path: Path, pixels: int) -> Image.Image:
-    with Image.open(path) as picture:
-        picture.draft("RGB", (pixels, pixels))  # a JPEG is then decoded small at once
-        clear = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
-        upright = ImageOps.exif_transpose(picture).convert("RGBA" if clear else "RGB")
-    upright.thumbnail((pixels, pixels), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    upright.info.clear()  # a camera's remarks, and where it was
-    return upright

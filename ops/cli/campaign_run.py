@@ -23,10 +23,11 @@ from ops.local import LocalStack, SandboxChoice, sandbox_settings
 from ops.ownership import data_dir_errors, make_data_dir
 from producer.campaign import check_name
 from producer.client import Producer
-from producer.export import ExportSummary, export
+from producer.export import ExportSummary, Form, export
 from producer.identity import job_id
 from producer.manifest import Row, good_rows
 from producer.pictures import Pictures
+from producer.smaller import Fit
 from producer.sources import Source
 
 POLL_SECONDS = 0.25
@@ -47,6 +48,7 @@ class Plan:
     out: Path
     source: Source
     changes: Mapping[str, object]
+    form: Form
     pictures: Pictures
     total: int
 
@@ -107,6 +109,8 @@ def make_plan(
     campaign: str,
     out: Path,
     changes: Mapping[str, object],
+    upload: Fit | None,
+    form: Form,
 ) -> Plan:
     """
     Raises:
@@ -114,10 +118,10 @@ def make_plan(
         ManifestError: any of the rows and pictures.
     """
     check_name(campaign)
-    with open_pictures(own_settings(settings, choice)) as pictures:
+    with open_pictures(own_settings(settings, choice), upload) as pictures:
         total = sum(1 for _ in good_rows(source.name, pictures.prepare(source.rows())))
-    _check_writable(out)
-    return Plan(settings, choice, campaign, out, source, changes, pictures, total)
+    check_writable(out)
+    return Plan(settings, choice, campaign, out, source, changes, form, pictures, total)
 
 
 def own_settings(settings: Settings, choice: SandboxChoice | None) -> Settings:
@@ -133,8 +137,8 @@ def own_settings(settings: Settings, choice: SandboxChoice | None) -> Settings:
 
 
 @contextmanager
-def open_pictures(settings: Settings) -> Iterator[Pictures]:
-    """For checking rows. What was fetched from the web meanwhile is known afterwards too.
+def open_pictures(settings: Settings, fit: Fit | None) -> Iterator[Pictures]:
+    """For checking rows; pictures are made to fit. What was fetched from the web meanwhile is known afterwards too.
 
     Raises:
         UsageError: the data folder cannot be written.
@@ -143,10 +147,15 @@ def open_pictures(settings: Settings) -> Iterator[Pictures]:
         settings.data_dir / "images", max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels
     )
     with data_dir_errors(settings.data_dir), closing(Downloads.from_settings(settings)) as web:
-        yield Pictures(images, web)
+        yield Pictures(images, web, fit=fit)
 
 
-def _check_writable(out: Path) -> None:
+def check_writable(out: Path) -> None:
+    """Make the folder, and see that files can be made in it.
+
+    Raises:
+        UsageError: they cannot.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
@@ -175,7 +184,7 @@ def carry_out(plan: Plan, began: float) -> Outcome:
             outcome.after = producer.store.counts(plan.campaign)
             if outcome.enqueued == plan.total:  # half a list would look like a whole one
                 entries = ((row, job_id(stored.request, plan.campaign, take=row.take)) for row, stored in plan.rows())
-                outcome.exported = export(entries, plan.total, producer.store, producer.images, plan.out)
+                outcome.exported = export(entries, plan.total, producer.store, producer.images, plan.out, plan.form)
     outcome.seconds = time.monotonic() - began
     return outcome
 

@@ -12,6 +12,7 @@ import click
 
 from jobs.job import Job, Status
 from jobs.report import result
+from ops.cli.export import export_campaign
 from ops.cli.job_view import campaign_lines, campaign_table, plan_words
 from ops.cli.options import share
 from ops.cli.output import note, print_json
@@ -232,3 +233,6 @@ def _tell(name: str, facts: dict[str, Any], words: str, as_json: bool) -> int:
     else:
         click.echo(f"{name}: {words}")
     return 0
+
+
+campaign.add_command(export_campaign)

@@ -16,6 +16,7 @@ from ops.cli.output import duration, error, print_json, print_pairs
 from producer.client import Producer
 from producer.identity import job_id
 from producer.manifest import Row, good_rows
+from producer.smaller import Fit
 from producer.sources import Source
 
 # What a data URL has around its base64.
@@ -47,7 +48,7 @@ class Forecast:
         }
 
 
-def forecast(source: Source, campaign: str, settings: Settings, producer: Producer | None) -> Forecast:
+def forecast(source: Source, campaign: str, settings: Settings, producer: Producer | None, fit: Fit | None) -> Forecast:
     """Check every row and picture, as a run does.
 
     Args:
@@ -55,12 +56,13 @@ def forecast(source: Source, campaign: str, settings: Settings, producer: Produc
         campaign: whose jobs they would be.
         settings: of the stack that would run.
         producer: knows which of them are jobs already; None where there are no jobs at all.
+        fit: what the pictures are made to be like.
 
     Raises:
         ManifestError: the manifest itself is bad; bad rows are counted, and named by `problem`.
     """
     found = Forecast()
-    with open_pictures(settings) as pictures:
+    with open_pictures(settings, fit) as pictures:
         sizes = _Sizes(pictures.images)
         rows = _noting_bad(good_rows(source.name, pictures.prepare(source.rows())), found)
         seen: set[str] = set()

@@ -19,11 +19,19 @@ from ops.cli.options import place_words, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, duration, error, json_option, note, print_json, print_pairs
 from ops.cli.place import Place
 from ops.cli.request_options import request_fields, request_options
-from ops.cli.run_options import FOLDER_OPTIONS, PLAN_OPTIONS, folder_options, plan_changes, plan_options
+from ops.cli.run_options import (
+    FOLDER_OPTIONS,
+    PLAN_OPTIONS,
+    folder_options,
+    picture_options,
+    plan_changes,
+    plan_options,
+)
 
 if TYPE_CHECKING:
     from jobs.pause import Pause
     from ops.cli.campaign_run import Outcome, Plan
+    from producer.smaller import Fit
     from producer.sources import Source
 
 ADVICE = {
@@ -53,6 +61,7 @@ ADVICE = {
     "--repeat", type=click.IntRange(1, 1000), default=1, metavar="N", help="N blends of each row, each paid for."
 )
 @folder_options
+@picture_options
 @plan_options
 @request_options
 @data_dir_option
@@ -67,6 +76,10 @@ def run(
     on_queued: str | None,
     dry_run: bool,
     repeat: int,
+    max_side: int | None,
+    picture_format: str | None,
+    split: bool,
+    name_template: str,
     data_dir: Path | None,
     as_json: bool,
     **options: Any,
@@ -92,25 +105,28 @@ def run(
         from ops.cli.campaign_run import carry_out, make_plan, own_settings  # noqa: PLC0415
         from ops.cli.run_source import source_of  # noqa: PLC0415
         from producer.campaign import campaign_name  # noqa: PLC0415
+        from producer.export import Form  # noqa: PLC0415
+        from producer.smaller import Fit, Format  # noqa: PLC0415
 
         folder = {name: options.pop(name) for name in FOLDER_OPTIONS}
         changes = plan_changes({name: options.pop(name) for name in PLAN_OPTIONS}, settings)
         source = source_of(places, folder, request_fields(options), repeat)
         name = campaign_name(*places) if campaign is None else campaign
+        fit = Fit(max_side, Format(picture_format) if picture_format else None) if max_side or picture_format else None
         if dry_run:
-            return _dry_run(source, name, own_settings(settings, choice), Place(data_dir, sandbox), as_json)
-        plan = make_plan(settings, choice, source, name, out, changes)
+            return _dry_run(source, name, own_settings(settings, choice), Place(data_dir, sandbox), fit, as_json)
+        plan = make_plan(settings, choice, source, name, out, changes, fit, Form(name_template, split))
         outcome = carry_out(plan, began)
     _report(plan, outcome, as_json)
     return outcome.exit_code
 
 
-def _dry_run(source: Source, campaign: str, settings: Settings, place: Place, as_json: bool) -> int:
+def _dry_run(source: Source, campaign: str, settings: Settings, place: Place, fit: Fit | None, as_json: bool) -> int:
     from ops.cli.dry_run import forecast, report  # noqa: PLC0415  (as above)
     from producer.campaign import check_name  # noqa: PLC0415
 
     with nullcontext() if place.empty else place.producer() as producer:
-        found = forecast(source, check_name(campaign), settings, producer)
+        found = forecast(source, check_name(campaign), settings, producer, fit)
     return report(found, campaign, settings, as_json)
 
 

@@ -16,6 +16,7 @@ from ops.cli.options import share
 F = TypeVar("F", bound=Callable[..., Any])
 PLAN_OPTIONS = ("max_submissions", "max_cost", "price", "stop_after_failures", "weight")
 FOLDER_OPTIONS = ("pair", "group", "sample", "seed", "limit")
+FORMATS = ("png", "jpeg", "webp")
 PAIRS = ("all", "zip", "chain", "cross")
 
 
@@ -30,6 +31,28 @@ def folder_options(command: F) -> F:
         click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N of a folder's blends, by chance."),
         click.option("--seed", type=int, metavar="S", help="Another choice of the sample (default 0)."),
         click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N of a folder's blends."),
+    )  # fmt: skip
+
+
+name_option = click.option(
+    "--name",
+    "name_template",
+    default="{custom_id}",
+    show_default=True,
+    metavar="TEMPLATE",
+    help="The pictures' names, of {custom_id}, {id} and {number} (the row's).",
+)
+
+
+def picture_options(command: F) -> F:
+    """What becomes of pictures: before they are sent, and when they come back."""
+    return _with(
+        command,
+        click.option("--max-side", type=click.IntRange(16, 16384), metavar="PX",
+                     help="Send larger pictures smaller, at most so wide and high. Your files stay as they are."),
+        click.option("--format", "picture_format", type=click.Choice(FORMATS), help="Send pictures in this format."),
+        click.option("--split", is_flag=True, help="Write the four quarters of each blend beside it, too."),
+        name_option,
     )  # fmt: skip
 
 

@@ -177,6 +177,9 @@ BAD_OPTIONS = {
     "no submissions": (["--max-submissions", "0"], "--max-submissions"),
     "no weight": (["--weight", "0"], "--weight"),
     "no takes": (["--repeat", "0"], "--repeat"),
+    "a tiny side": (["--max-side", "1"], "--max-side"),
+    "an unknown format": (["--format", "bmp"], "--format"),
+    "a wrong name": (["--name", "{x}"], "name '{x}': must have"),
     "a price of nothing": (["--price", "0"], "--price"),
     "no JSON": (["--metadata", "{"], "--metadata is not JSON"),
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,3 +243,26 @@ def test_watching_ends_with_the_campaign_and_tells_of_pauses(
     assert (done.code, done.json["counts"]) == (3, {"succeeded": 1, "failed": 1})
     assert done.err.count("it is paused (person): wait for Ann; go on: blendq campaign resume watched") == 1
     assert "2/2 done: 1 succeeded · 1 failed" in done.err
+
+
+def test_export(call: Any, blends: Producer, enqueue: Enqueue, tmp_path: Path) -> None:
+    ids = enqueue("shown", 3)
+    picture = succeed(blends, ids[1]).read_bytes()
+    out = tmp_path / "out"
+    told = call(
+        "campaign", "export", "shown", "--out", str(out), "--name", "{number}", "--format", "csv", "--json"
+    ).json
+    assert {"total": 3, "succeeded": 1, "written": 1, "unchanged": 0}.items() <= told.items()
+    assert (out / "2.png").read_bytes() == picture
+    results = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert [(line["id"], line["picture"]) for line in results] == [(ids[0], None), (ids[1], "2.png"), (ids[2], None)]
+    assert len((out / "results.csv").read_text().splitlines()) == 4
+    again = call("campaign", "export", "shown", "--out", str(out), "--name", "{number}")
+    assert "unchanged  1" in again.out
+
+    assert call("campaign", "export", "none", "--out", str(out)).code == 1
+    assert call("campaign", "export", "shown").code == 2
+    assert call("campaign", "export", "shown", "--out", str(out), "--name", "{x}").code == 2
+    (tmp_path / "file").write_text("")
+    failed = call("campaign", "export", "shown", "--out", str(tmp_path / "file"))
+    assert (failed.code, failed.err.count("\n")) == (2, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -20,12 +21,12 @@ from PIL import Image
 
 import producer.files
 import producer.gallery
-from jobs.errors import BlendqError
+from jobs.errors import BlendqError, UsageError
 from jobs.images import ImageStore
 from jobs.job import Attempt, Job, Picture, Reason, Status
 from jobs.request import BlendRequest
 from jobs.store import JobStore
-from producer.export import ExportSummary, export
+from producer.export import PLAIN, ExportSummary, Form, export
 from producer.files import MAX_NAME_BYTES, Names, atomic_file, place_copy, safe_stem
 from producer.manifest import Row
 from producer.report import whole_record
@@ -92,10 +93,12 @@ def entry(
     return (Row(number + 2, asked), job.id), job
 
 
-def exported(images: ImageStore, out: Path, pairs: Sequence[tuple[tuple[Row, str], Job]]) -> ExportSummary:
+def exported(
+    images: ImageStore, out: Path, pairs: Sequence[tuple[tuple[Row, str], Job]], form: Form = PLAIN
+) -> ExportSummary:
     store: Any = FakeStore([job for _, job in pairs])
     wanted: JobStore = store
-    return export((row for row, _ in pairs), len(pairs), wanted, images, out)
+    return export((row for row, _ in pairs), len(pairs), wanted, images, out, form)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -460,3 +463,60 @@ def test_an_empty_export_has_a_page_too(images: ImageStore, out: Path) -> None:
     assert summary.total == 0
     assert (out / "results.jsonl").read_bytes() == b""
     assert "No blends here." in summary.gallery.read_text()
+
+
+# --- what is written beside -------------------------------------------------------------------------------------------
+
+
+def test_the_quarters_of_a_blend(images: ImageStore, out: Path) -> None:
+    grid = Image.new("RGB", (41, 30))
+    for index, color in enumerate(("red", "green", "blue", "white")):
+        grid.paste(color, ((index % 2) * 20, (index // 2) * 15, (index % 2) * 20 + 20, (index // 2) * 15 + 15))
+    file = io.BytesIO()
+    grid.save(file, "PNG")
+    stored = images.put_bytes(file.getvalue(), name="grid")
+    (row, job_id), job = entry(images, 1, custom_id="x")
+    assert job.picture is not None
+    job = job.model_copy(update={"picture": job.picture.model_copy(update={"digest": stored.digest})})
+    rival = entry(images, 2, custom_id="x.1")
+    pairs = [((row, job_id), job), rival, entry(images, 3, Status.FAILED)]
+    exported(images, out, pairs, Form(split=True))
+    first, second, failed = lines(out / "results.jsonl")
+    assert first["quarters"] == ["x.1.png", "x.2.png", "x.3.png", "x.4.png"]
+    assert second["picture"] == "x.1-2.png", "names that collide get a number"
+    assert "quarters" not in failed
+    colors = []
+    for name in first["quarters"]:
+        with Image.open(out / name) as quarter:
+            assert quarter.size == (20, 15)
+            colors.append(quarter.getpixel((10, 7)))
+    assert colors == [(255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)]
+    before = {path: path.stat().st_ino for path in out.glob("*.png")}
+    exported(images, out, pairs, Form(split=True))
+    assert {path: path.stat().st_ino for path in out.glob("*.png")} == before, "nothing is written twice"
+
+
+def test_names_by_a_template(images: ImageStore, out: Path) -> None:
+    exported(images, out, [entry(images, 1, custom_id="a/b"), entry(images, 2)], Form("{number}_{custom_id}-{id}"))
+    assert [line["picture"] for line in lines(out / "results.jsonl")] == ["3_a_b-job_1.png", "4_job_2-job_2.png"]
+
+
+@pytest.mark.parametrize(
+    "template", ["", "same", "{", "{}", "{0}", "{name}", "{id.x}", "{id[0]}", "{id!r}", "{id:>99}"]
+)
+def test_a_wrong_template(template: str) -> None:
+    with pytest.raises(UsageError, match="name "):
+        Form(template)
+
+
+def test_a_table_for_spreadsheets(images: ImageStore, out: Path) -> None:
+    evil = entry(images, 2, Status.FAILED, custom_id='two, "words"', metadata={"a": 1})
+    evil = (evil[0], evil[1].model_copy(update={"reason": Reason(kind="invalid", message="=cmd()\nx")}))
+    exported(images, out, [entry(images, 1, custom_id="é"), evil], Form(table=True))
+    with (out / "results.csv").open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["custom_id"], first["picture"], first["status"]) == ("é", "é.png", "succeeded")
+    assert first["images"] == "/in/a.png|/in/b.png"
+    assert (second["custom_id"], second["picture"], second["metadata"]) == ('two, "words"', "", '{"a": 1}')
+    assert (second["reason_kind"], second["reason"]) == ("invalid", "'=cmd()\nx"), "no formula"
+    assert not (out / "results.csv.part").exists()
