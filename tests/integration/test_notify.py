@@ -15,12 +15,13 @@ import redis
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from jobs import events
+from jobs import events, outbound
 from jobs.addresses import AddressRules
 from jobs.errors import UsageError, WebhookNotFound
 from jobs.job import TaskStatus
 from jobs.keys import Keys
 from jobs.notices import Kind
+from jobs.outbound import Outbound
 from jobs.outbox import KEPT
 from jobs.policy import Policy
 from jobs.server import connect, to_ms
@@ -31,9 +32,8 @@ from jobs.webhooks import DELIVERIES_KEPT, OWN, Webhook
 from tests.integration.endpoint import Endpoint, open_endpoint
 from tests.integration.workbench import wait_for
 from tests.unit.lifecycle_world import PICTURE, new_job
-from worker import notify, outbound
+from worker import notify
 from worker.notify import LANE_THREADS, Notifier, own_secrets
-from worker.outbound import Outbound
 
 OWN_SECRET = new_secret()
 HERE = AddressRules.of("127.0.0.0/8", None)

@@ -17,6 +17,7 @@ import pytest
 
 from jobs import events
 from jobs.addresses import AddressRules
+from jobs.outbound import Outbound
 from jobs.signature import new_secret, signed_headers
 from ops.cli import webhooks as commands
 from producer import Producer
@@ -25,7 +26,6 @@ from tests.integration.endpoint import Endpoint, open_endpoint
 from tests.integration.workbench import wait_for
 from tests.ports import free_port
 from worker.notify import Notifier
-from worker.outbound import Outbound
 
 DOC = Path(__file__).parents[2] / "docs" / "webhooks.md"
 
