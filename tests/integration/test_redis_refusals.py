@@ -61,6 +61,10 @@ OF_A_PRODUCER = commands("""
     ZRANGE blendq:notices:told 0 -1; LRANGE blendq:webhook:wh:log 0 -1; XRANGE blendq:changes - +
     SET blendq:epoch x; DEL blendq:epoch; EVALSHA {sha} 1 blendq:epoch; EVALSHA {sha} 1 blendq:campaigns
 """)
+# Who may use the HTTP API is a producer's affair: nobody else can let himself in, nor shut others out.
+OF_TOKENS = commands("""
+    HGET blendq:tokens n; HGETALL blendq:tokens; HLEN blendq:tokens; HSETNX blendq:tokens n x; HDEL blendq:tokens n
+""")
 TICK = "LPUSH blendq:celery:control x"
 OF_WHO_CHANGES_JOBS = commands("""
     HMGET blendq:job:j doc; HSET blendq:job:j doc x; RPUSH blendq:history:j x; HSET blendq:tasks t j
@@ -68,11 +72,26 @@ OF_WHO_CHANGES_JOBS = commands("""
     EVALSHA {sha} 1 blendq:job:j; LPUSH blendq:celery:collect x
 """)
 REFUSED = {
-    "worker": (*OF_THE_ADMIN, *OF_A_PURGE, "DEL blendq:epoch", "PSUBSCRIBE blendq:celery:/0.celeryev/*"),
-    "producer": (*OF_THE_ADMIN, *OF_THE_WORKER, *OF_ORDERS, "HSET blendq:tasks t j", "EVALSHA {sha} 1 other"),
-    "receiver": (*OF_THE_ADMIN, *OF_A_PURGE, *OF_THE_WORKER, *OF_ORDERS, *OF_A_PRODUCER, "EVALSHA {sha} 1 other"),
-    "beat": (*OF_THE_ADMIN, *OF_A_PURGE, *OF_THE_WORKER, *OF_ORDERS, *OF_A_PRODUCER, *OF_WHO_CHANGES_JOBS),
-    "flower": (*OF_THE_ADMIN, *OF_A_PURGE, *OF_THE_WORKER, *OF_A_PRODUCER, *OF_WHO_CHANGES_JOBS, TICK),
+    "worker": (*OF_THE_ADMIN, *OF_TOKENS, *OF_A_PURGE, "DEL blendq:epoch", "PSUBSCRIBE blendq:celery:/0.celeryev/*"),
+    "producer": (
+        *OF_THE_ADMIN,
+        *OF_THE_WORKER,
+        *OF_ORDERS,
+        "HSET blendq:tasks t j",
+        "HSET blendq:tokens n x",
+        "EVALSHA {sha} 1 other",
+    ),
+    "receiver": (
+        *OF_THE_ADMIN,
+        *OF_TOKENS,
+        *OF_A_PURGE,
+        *OF_THE_WORKER,
+        *OF_ORDERS,
+        *OF_A_PRODUCER,
+        "EVALSHA {sha} 1 other",
+    ),
+    "beat": (*OF_THE_ADMIN, *OF_TOKENS, *OF_A_PURGE, *OF_THE_WORKER, *OF_ORDERS, *OF_A_PRODUCER, *OF_WHO_CHANGES_JOBS),
+    "flower": (*OF_THE_ADMIN, *OF_TOKENS, *OF_A_PURGE, *OF_THE_WORKER, *OF_A_PRODUCER, *OF_WHO_CHANGES_JOBS, TICK),
 }
 
 

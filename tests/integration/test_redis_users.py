@@ -33,6 +33,7 @@ from ops.sandbox.process import SandboxProcess
 from producer import Producer
 from producer.campaign import summaries
 from producer.scheduler import Scheduler
+from producer.tokens import Scope
 from tests.integration.endpoint import open_endpoint
 from tests.integration.redis_users import (
     ADMIN,
@@ -44,6 +45,7 @@ from worker.dispatch import dispatch
 
 SECRET = "the-secret-of-these-tests"
 PATIENCE_SECONDS = 90.0
+ANY_PORT = {"BLENDQ_SERVICE_PORT": "0"}
 
 
 @dataclass
@@ -212,6 +214,31 @@ def test_a_worker_is_asked_for_its_health_and_told_to_leave(stack: Stack) -> Non
     assert "answers" in worker_health(stack.settings("worker"))
     assert stack.leave("worker") == 0
     stack.start_worker()
+    assert stack.server.denied() == []
+
+
+def test_the_http_api_does_all_that_it_can(stack: Stack, tmp_path: Path) -> None:
+    with Producer(stack.settings("producer")) as blends:
+        token = blends.tokens.create("test", Scope.ADMIN)
+        assert [one.name for one in blends.tokens.all()] == ["test"]
+        stack.start("producer", "ops.cli", "api", "--announce-file", str(stack.folder / "producer.url"), **ANY_PORT)
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=stack.announced("producer"), headers=headers, timeout=60) as http:
+            bodies = [Path(name).read_bytes() for name in request(tmp_path, 9, 10).images]
+            images = [http.put("/v1/images", content=body).json()["digest"] for body in bodies]
+            job = http.post("/v1/jobs", json={"images": images}).raise_for_status().json()
+            with http.stream("GET", job["events_url"]) as events:
+                assert any('"status": "succeeded"' in line for line in events.iter_lines())
+            line = b'{"images": ["%s", "%s"]}' % (images[0].encode(), images[0].encode())
+            answer = http.post("/v1/jobs:batch", content=line, headers={"Content-Type": "application/x-ndjson"})
+            assert answer.raise_for_status().json()["id"] != job["id"]
+            assert http.delete(job["cancel_url"]).raise_for_status().json()["changed"] is False
+            for path in ("/v1/jobs", job["status_url"], "/v1/campaigns", "/metrics", "/readyz"):
+                http.get(path).raise_for_status()
+            http.post("/v1/campaigns/default/pause").raise_for_status()
+            http.post("/v1/campaigns/default/resume").raise_for_status()
+        assert stack.leave("producer") == 0
+        assert blends.tokens.revoke("test")
     assert stack.server.denied() == []
 
 
