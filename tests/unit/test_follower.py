@@ -41,3 +41,14 @@ def test_a_comment_comes_when_nothing_happens(monkeypatch: pytest.MonkeyPatch) -
         return await anext(event_routes._live(idle, Subscription(lambda _: True), "0-0"))
 
     assert asyncio.run(first()).startswith(":")
+
+
+def test_what_was_told_from_what_is_kept_is_not_told_again() -> None:
+    """It comes twice where reading what was before and following overlap."""
+
+    async def first() -> Any:
+        one = Subscription(lambda _: True)
+        one.add([change(5), change(7, "job_2")])
+        return await anext(event_routes._live(Follower(cast("JobStore", None)), one, change(5).id))
+
+    assert change(7).id in asyncio.run(first())
