@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from jobs.changes import entry, shown
-from jobs.events import Event
+from jobs.events import Event, Retry
 from jobs.gate import rank
 from jobs.history import HistoryEntry
 from jobs.job import Job, Status
@@ -66,6 +66,7 @@ class Write:
             "id": after.id,
             "version": version,
             "write": secrets.token_hex(8),
+            "once": isinstance(event, Retry) or None,
             "slot": "hold" if after.status.holds_slot else "free",
             "slot_limit": bounds.slots,
             "budget": bounds.submissions,

@@ -11,7 +11,8 @@
 --            the new record, as JSON
 --            the history's new line, as JSON
 --            the change, as JSON: id, keys (how many of KEYS are its own), version (as read), write (a name for this
---            write, the same when it is repeated), slot ("hold" or "free"), slot_limit (only with a new hold), budget (only
+--            write, the same when it is repeated), once (what happened must not happen again), slot ("hold" or "free"),
+--            slot_limit (only with a new hold), budget (only
 --            with a release: how many submissions its campaign may have), score, contender (its campaign, when it is
 --            now ready), task_id and picture (to be claimed), tally {name: delta}, shown (only when people see
 --            another: campaign, status, progress), notice (only when the job has ended: id, doc, at in ms, and hook,
@@ -60,7 +61,9 @@ local function save(change, doc, line, first)
 
   local known = redis.call('HMGET', record, 'version', 'writes')
   local names = known[2] or ''
-  if string.find(names, change.write, 1, true) then
+  local at = string.find(names, change.write, 1, true)
+  -- Where another wrote since, whoever repeats a commit must hear that it no longer holds; an order is not given twice.
+  if at == 1 or at and change.once then
     return {'saved'}
   end
   if known[1] ~= change.version then
