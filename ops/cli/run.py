@@ -113,9 +113,10 @@ def run(
         source = source_of(places, folder, request_fields(options), repeat)
         name = campaign_name(*places) if campaign is None else campaign
         fit = Fit(max_side, Format(picture_format) if picture_format else None) if max_side or picture_format else None
+        form = Form(name_template, split)
         if dry_run:
             return _dry_run(source, name, own_settings(settings, choice), Place(data_dir, sandbox), fit, as_json)
-        plan = make_plan(settings, choice, source, name, out, changes, fit, Form(name_template, split))
+        plan = make_plan(settings, choice, source, name, out, changes, fit, form)
         outcome = carry_out(plan, began)
     _report(plan, outcome, as_json)
     return outcome.exit_code
