@@ -53,6 +53,8 @@ class Status(StrEnum):
 
 
 FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.PARKED})
+# Ended without a picture: what a person may order once more.
+RETRIABLE = FINAL - {Status.SUCCEEDED}
 HOLDS_SLOT = frozenset(
     {
         Status.RELEASED,

@@ -17,7 +17,7 @@ import redis
 from jobs.addresses import AddressRefused, parse_target
 from jobs.keys import Keys
 from jobs.notices import Notice
-from jobs.server import lua, server_time, to_ms, to_text, to_time, unavailable
+from jobs.server import from_ms, lua, server_time, to_ms, to_text, to_time, unavailable
 from jobs.webhooks import DELIVERIES_KEPT, OWN, Delivery, Webhook
 
 # Handed out in one go.
@@ -72,8 +72,9 @@ class Outbox:
             webhooks: gives all endpoints; not asked while the outbox is empty.
         """
         with unavailable():
-            ids = [to_text(one) for one in self._list(self._redis.zrange(self._keys.outbox, 0, BATCH - 1))]
-            docs = self._list(self._redis.hmget(self._keys.notices, ids)) if ids else []
+            waiting: Any = self._redis.zrange(self._keys.outbox, 0, BATCH - 1)
+            ids = [to_text(one) for one in waiting]
+            docs: Any = self._redis.hmget(self._keys.notices, ids) if ids else []
         if not ids:
             return 0
         known, now = webhooks(), to_ms(server_time(self._redis))
@@ -92,7 +93,7 @@ class Outbox:
         """Forget notices of long ago."""
         end = to_ms(server_time(self._redis) - KEPT)
         with unavailable():
-            ids = self._list(self._redis.zrange(self._keys.told, "-inf", end, byscore=True, offset=0, num=BATCH))
+            ids: Any = self._redis.zrange(self._keys.told, "-inf", end, byscore=True, offset=0, num=BATCH)
             if ids:
                 pipeline = self._redis.pipeline()
                 pipeline.hdel(self._keys.notices, *ids)
@@ -158,10 +159,6 @@ class Outbox:
         pipeline.lpush(key, delivery.to_line())
         pipeline.ltrim(key, 0, DELIVERIES_KEPT - 1)
 
-    @staticmethod
-    def _list(answer: Any) -> list[Any]:
-        return list(answer)
-
 
 def _lanes(notice: Notice, webhooks: Sequence[Webhook]) -> list[str]:
     """Where it has to go. Jobs' own hooks share a lane for each host: one that is away must not hold up others."""
@@ -178,5 +175,4 @@ def _host(url: str) -> str:
 
 def _tries(doc: bytes) -> Tries:
     fields = json.loads(doc)
-    seconds, ms = divmod(fields["since"], 1000)
-    return Tries(fields["count"], to_time(seconds, ms * 1000))
+    return Tries(fields["count"], from_ms(fields["since"]))

@@ -28,7 +28,9 @@ SUBMISSION_MARGIN_SECONDS = 15.0
 # Its own prefix, so that every key of ours starts with blendq.
 BROKER_PREFIX = "blendq:celery:"
 QUEUES = ("control", "submit", "collect")
-CONTROL_LIST = BROKER_PREFIX + "control"  # where the broker keeps the ticks
+# Where the broker keeps what waits in them.
+QUEUE_LISTS = tuple(BROKER_PREFIX + queue for queue in QUEUES)
+CONTROL_LIST = QUEUE_LISTS[0]
 
 
 def make_app(settings: Settings) -> Celery:

@@ -8,7 +8,7 @@ its jobs have ids of their content and of the run's time, so that nothing is enq
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import redis
@@ -16,7 +16,7 @@ import redis
 from jobs.errors import ScheduleNotFound
 from jobs.keys import Keys
 from jobs.schedule import Ran, Schedule
-from jobs.server import lua, server_time, to_bytes, to_ms, to_text, unavailable
+from jobs.server import from_ms, lua, server_time, to_bytes, to_ms, to_text, unavailable
 
 KEPT_RUNS = 50
 # Longer than enqueueing one batch takes; whoever works on it says so with each.
@@ -37,7 +37,7 @@ class Run:
     @classmethod
     def parse(cls, name: str) -> Run:
         ms, _, schedule = name.partition(" ")
-        return cls(schedule, _moment(int(ms)))
+        return cls(schedule, from_ms(int(ms)))
 
 
 class Schedules:
@@ -129,7 +129,7 @@ class Schedules:
         return None
 
     def _take_due(self, name: str, ms: int, until: int) -> Run | None:
-        run = Run(name, _moment(ms))
+        run = Run(name, from_ms(ms))
         coming = to_ms(self.get(name).next_after(run.at))
         with unavailable():
             taken = self._take_script(
@@ -159,7 +159,3 @@ class Schedules:
             pipeline.rpush(key, ran.model_dump_json(exclude_defaults=True))
             pipeline.ltrim(key, -KEPT_RUNS, -1)
             pipeline.execute()
-
-
-def _moment(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -32,6 +33,12 @@ def connect(url: str) -> redis.Redis:
         max_connections=512,
         **({} if url.startswith("unix:") else {"socket_keepalive": True}),
     )
+
+
+def without_password(url: str) -> str:
+    """A server's address as it may be shown."""
+    parts = urlsplit(url)
+    return url if "@" not in parts.netloc else url.replace(parts.netloc, parts.netloc.rpartition("@")[2])
 
 
 @contextmanager
@@ -79,6 +86,10 @@ def server_time(client: redis.Redis) -> datetime:
 
 def to_ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
+
+
+def from_ms(ms: float) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def to_time(seconds: Any, micros: Any) -> datetime:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import redis
@@ -27,12 +27,14 @@ from jobs.keys import Keys
 from jobs.lifecycle import Moment, advance
 from jobs.outbox import Outbox
 from jobs.policy import Policy
-from jobs.server import lua, refusal, server_time, to_bytes, to_ms, to_text, to_time, unavailable
+from jobs.server import from_ms, lua, refusal, server_time, to_bytes, to_ms, to_text, to_time, unavailable
 from jobs.turns import Turns
 from jobs.webhooks import Webhooks
 from jobs.writes import NO_BOUNDS, Bounds, Deletion, Write, claims, to_doc
 
 _RECORD = ("doc", "version")
+# Places in the order of all jobs are counted from 1.
+BEFORE_ALL = -1
 # A lost reply is asked for again under the same name; three times cover a restart of the connection.
 WRITE_TRIES = 3
 WRITE_RETRY_SECONDS = 0.1
@@ -144,24 +146,20 @@ class JobStore:
         """Every campaign with the time of its first job, the oldest first."""
         with unavailable():
             found: Any = self._redis.zrange(self.keys.campaigns, 0, -1, withscores=True)
-        return [(to_text(name), datetime.fromtimestamp(ms / 1000, UTC)) for name, ms in found]
+        return [(to_text(name), from_ms(ms)) for name, ms in found]
 
     def campaign_began(self, campaign: str) -> datetime | None:
         """When its first job was enqueued; None when there is no such campaign."""
         with unavailable():
             ms: Any = self._redis.zscore(self.keys.campaigns, campaign)
-        return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+        return None if ms is None else from_ms(ms)
 
     def campaign_jobs(self, campaign: str, page: int = 500) -> Iterator[Job]:
         """The campaign's jobs in the order they were enqueued, read page by page."""
-        start = 0
-        while True:
-            with unavailable():
-                ids: Any = self._redis.zrange(self.keys.campaign_jobs(campaign), start, start + page - 1)
-            if not ids:
-                return
-            yield from (job for job in self.find_many([to_text(one) for one in ids]) if job)
-            start += page
+        after: int | None = BEFORE_ALL
+        while after is not None:
+            jobs, after = self.campaign_page(campaign, after, page)
+            yield from jobs
 
     def changes(self, after: str = NEWEST, count: int = 100, block_seconds: float = 0) -> list[Changed]:
         """What has become of jobs since a change, the oldest first. See `Changes.after`.

@@ -25,8 +25,8 @@ from jobs.epoch import Epoch
 from jobs.errors import BlendqError, EpochLost
 from jobs.keys import Keys
 from jobs.policy import Policy
-from jobs.queue import BROKER_PREFIX, QUEUES, make_app
-from jobs.server import connect, server_time, to_text
+from jobs.queue import QUEUE_LISTS, make_app
+from jobs.server import connect, server_time, to_text, without_password
 from jobs.settings import Settings
 from jobs.store import JobStore
 from worker.proxy.client import ProxyClient
@@ -99,6 +99,7 @@ def _data_dir(settings: Settings) -> Iterator[Finding]:
 
 
 def _redis(settings: Settings) -> Iterator[Finding]:
+    place = without_password(settings.redis_address())
     with connect(settings.redis_address()) as client:
         try:
             client.ping()
@@ -107,19 +108,13 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             return
         except redis.RedisError as error:
             advice = "start `blendq up`, or set BLENDQ_REDIS_URL to one that runs"
-            yield Finding("redis", Level.WRONG, f"no answer at {_place(settings)} ({type(error).__name__})", advice)
+            yield Finding("redis", Level.WRONG, f"no answer at {place} ({type(error).__name__})", advice)
             return
-        yield Finding("redis", Level.OK, f"answers at {_place(settings)}")
+        yield Finding("redis", Level.OK, f"answers at {place}")
         yield from _version(client)
         yield from _durable(client)
         yield _latency(client)
         yield _skew("redis clock", server_time(client))
-
-
-def _place(settings: Settings) -> str:
-    """Where it is, without its password."""
-    parts = urlsplit(settings.redis_address())
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _info(client: redis.Redis, section: str) -> Mapping[str, Any] | None:
@@ -212,8 +207,7 @@ def _workers(settings: Settings) -> Iterator[Finding]:
             yield Finding("workers", Level.OK, f"{len(names)} answer: {', '.join(names)}")
         else:
             yield Finding("workers", Level.WRONG, "none answers", "start one: blendq worker (or all parts: blendq up)")
-        first: Any = [client.llen(BROKER_PREFIX + queue) for queue in QUEUES]
-        waiting = sum(first)
+        waiting = JobStore(client, Policy.from_settings(settings)).gate.messages(QUEUE_LISTS)
         says = f"{waiting} wake-ups wait"
         if waiting > MANY_WAKEUPS:
             yield Finding("wake-ups", Level.WARNING, says, "start more workers, or look why they take none")

@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 from jobs.download import Downloads
 from jobs.epoch import Epoch
@@ -38,7 +37,7 @@ from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
 from jobs.request import BlendRequest
 from jobs.schedules import Schedules
-from jobs.server import connect
+from jobs.server import connect, without_password
 from jobs.settings import Settings
 from jobs.store import Applied, JobStore
 from producer.campaign import check_name
@@ -114,7 +113,7 @@ class Producer:
             raise
         except StoreUnavailable as error:
             self.store.close()
-            where = _without_password(self.settings.redis_address())
+            where = without_password(self.settings.redis_address())
             raise StoreUnavailable(
                 f"no Redis answers at {where}; start `blendq up`, or set BLENDQ_REDIS_URL to one that runs"
             ) from error
@@ -393,8 +392,3 @@ def _same_request(stored: BlendRequest, given: BlendRequest) -> bool:
 
 def _id(job: Job | str) -> str:
     return job.id if isinstance(job, Job) else job
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return url if "@" not in parts.netloc else url.replace(parts.netloc, parts.netloc.rpartition("@")[2])

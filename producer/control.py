@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from jobs.errors import BlendqError, UsageError
 from jobs.events import Cancel, Event, Retry
-from jobs.job import Job, Status
+from jobs.job import RETRIABLE, Job, Status
 from jobs.pause import PERSON, Pause
 from jobs.plan import Plan
 from jobs.store import Applied, JobStore
@@ -20,7 +20,6 @@ from producer.campaign import summary
 
 # So many share two round trips and one flush to the disk.
 BATCH_JOBS = 100
-RETRIABLE = frozenset({Status.FAILED, Status.CANCELLED, Status.PARKED})
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ import socket
 import threading
 from pathlib import Path
 
-from jobs.errors import BlendqError, ManifestError, RowProblem, ScheduleNotFound, StoreUnavailable
+from jobs.errors import BlendqError, ManifestError, ScheduleNotFound, StoreUnavailable
 from jobs.request import BlendRequest
 from jobs.schedule import Outcome, Overlap, Ran, Schedule
 from jobs.schedules import Run, Schedules
 from jobs.settings import Settings
 from producer.campaign import summary
 from producer.client import BATCH_JOBS, Producer
-from producer.manifest import read_manifest
+from producer.manifest import good_rows, read_manifest
 
 LOOK_SECONDS = 0.25
 QUEUE_SECONDS = 2.0
@@ -114,9 +114,8 @@ class Scheduler:
     def _requests(self, path: Path, run: Run) -> list[BlendRequest]:
         """Of one manifest, with every picture stored."""
         good: list[BlendRequest] = []
-        for number, row in enumerate(self._producer.pictures().prepare(read_manifest(path))):
-            if isinstance(row, RowProblem):
-                raise ManifestError(f"{path}: {row}", [row])
+        rows = self._producer.pictures().prepare(read_manifest(path))
+        for number, row in enumerate(good_rows(str(path), rows)):
             if number % BATCH_JOBS == 0:
                 self._schedules.hold(run)
             good.append(row.request)

@@ -12,6 +12,7 @@ import random
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -231,7 +232,9 @@ class Notifier:
 
     def _stop(self, due: Due) -> None:
         """The endpoint wants no more. That of a job is told of that job alone."""
-        if due.webhook_id is not None:
+        if due.webhook_id is None:
+            return
+        with suppress(WebhookNotFound):  # a person may have removed it meanwhile
             self._store.webhooks.disable(due.webhook_id, "it answered 410, which asks for no more")
             _log.error("webhook=%s answered 410: nothing more is sent there", due.lane)
 

@@ -12,7 +12,7 @@ import threading
 import time
 
 from jobs.errors import StoreUnavailable
-from jobs.queue import BROKER_PREFIX, QUEUES
+from jobs.queue import QUEUE_LISTS
 from worker.context import Context
 
 LOOK_SECONDS = 5.0
@@ -60,7 +60,7 @@ class Watchdog(threading.Thread):
         """
         context = self._context
         try:
-            waiting = context.store.gate.messages([BROKER_PREFIX + queue for queue in QUEUES]) > 0
+            waiting = context.store.gate.messages(QUEUE_LISTS) > 0
         except StoreUnavailable:
             waiting = False  # nobody can take anything now
         if not waiting or context.activity.busy:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from jobs import events
-from jobs.job import AT_THE_API, Job, Status, TaskStatus
+from jobs.job import AT_THE_API, RETRIABLE, Job, Status, TaskStatus
 from jobs.lifecycle.change import Change, Moment, finish, park
 
 
@@ -39,7 +39,7 @@ def cancel(job: Job, moment: Moment) -> Change | None:
 
 
 def retry(job: Job, moment: Moment) -> Change | None:
-    if job.status not in (Status.FAILED, Status.CANCELLED, Status.PARKED):
+    if job.status not in RETRIABLE:
         return None
     fresh: dict[str, Any] = {
         "reason": None,

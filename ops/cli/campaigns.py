@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from jobs.job import Job, Status
+from jobs.job import RETRIABLE, Job, Status
 from jobs.report import result
 from ops.cli.export import export_campaign
 from ops.cli.job_view import campaign_lines, campaign_table, plan_words
@@ -26,7 +26,6 @@ from producer.report import campaign_json, plan_json
 FAILURES_SHOWN = 5
 SOME_FAILED = 3
 WATCH_SECONDS = 0.5
-RETRIABLE = (Status.FAILED, Status.CANCELLED, Status.PARKED)
 
 
 @click.group()
@@ -175,7 +174,7 @@ def cancel_campaign(name: str, sandbox: str | None, data_dir: Path | None, as_js
 @click.option(
     "--status",
     "statuses",
-    type=click.Choice([one.value for one in RETRIABLE]),
+    type=click.Choice([one.value for one in Status if one in RETRIABLE]),
     multiple=True,
     default=(Status.FAILED.value,),
     show_default=True,

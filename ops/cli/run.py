@@ -17,7 +17,6 @@ from jobs.settings import OnQueued, Settings
 from ops.cli.leaving import signals_interrupt
 from ops.cli.options import place_words, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, duration, error, json_option, note, print_json, print_pairs
-from ops.cli.place import Place
 from ops.cli.request_options import request_fields, request_options
 from ops.cli.run_options import (
     FOLDER_OPTIONS,
@@ -106,26 +105,42 @@ def run(
         from ops.cli.run_source import source_of  # noqa: PLC0415
         from producer.campaign import campaign_name  # noqa: PLC0415
         from producer.export import Form  # noqa: PLC0415
-        from producer.smaller import Fit, Format  # noqa: PLC0415
 
         folder = {name: options.pop(name) for name in FOLDER_OPTIONS}
         changes = plan_changes({name: options.pop(name) for name in PLAN_OPTIONS}, settings)
         source = source_of(places, folder, request_fields(options), repeat)
         name = campaign_name(*places) if campaign is None else campaign
-        fit = Fit(max_side, Format(picture_format) if picture_format else None) if max_side or picture_format else None
-        form = Form(name_template, split)
+        fit, form = _fit(max_side, picture_format), Form(name_template, split)
         if dry_run:
-            return _dry_run(source, name, own_settings(settings, choice), Place(data_dir, sandbox), fit, as_json)
+            return _dry_run(source, name, own_settings(settings, choice), (data_dir, sandbox), fit, as_json)
         plan = make_plan(settings, choice, source, name, out, changes, fit, form)
         outcome = carry_out(plan, began)
     _report(plan, outcome, as_json)
     return outcome.exit_code
 
 
-def _dry_run(source: Source, campaign: str, settings: Settings, place: Place, fit: Fit | None, as_json: bool) -> int:
+def _fit(max_side: int | None, picture_format: str | None) -> Fit | None:
+    """What the pictures are to be like when they are sent; None for as they are."""
+    from producer.smaller import Fit, Format  # noqa: PLC0415  (as above)
+
+    if max_side is None and picture_format is None:
+        return None
+    return Fit(max_side, Format(picture_format) if picture_format else None)
+
+
+def _dry_run(
+    source: Source,
+    campaign: str,
+    settings: Settings,
+    where: tuple[Path | None, str | None],
+    fit: Fit | None,
+    as_json: bool,
+) -> int:
     from ops.cli.dry_run import forecast, report  # noqa: PLC0415  (as above)
+    from ops.cli.place import Place  # noqa: PLC0415
     from producer.campaign import check_name  # noqa: PLC0415
 
+    place = Place(*where)
     with nullcontext() if place.empty else place.producer() as producer:
         found = forecast(source, check_name(campaign), settings, producer, fit)
     return report(found, campaign, settings, as_json)

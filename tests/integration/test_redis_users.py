@@ -205,7 +205,7 @@ def test_a_job_is_cancelled_and_tried_again_and_submitting_resumes(stack: Stack,
         assert [one.name for one in schedules.all()] == ["often"]
         schedules.remove("often")
         with connect(settings.redis_address()) as client:
-            Epoch(client, Keys(), tmp_path).accept()
+            Epoch(client, Keys(), settings.data_dir).accept()  # the folder of all parts
     assert stack.server.denied() == []
 
 
@@ -226,8 +226,6 @@ def test_the_http_api_does_all_that_it_can(stack: Stack, tmp_path: Path) -> None
         with httpx.Client(base_url=stack.announced("producer"), headers=headers, timeout=60) as http:
             bodies = [Path(name).read_bytes() for name in request(tmp_path, 9, 10).images]
             images = [http.put("/v1/images", content=body).json()["digest"] for body in bodies]
-            # A 503 is to be tried again: on a busy machine the server may not answer in time.
-            stack.until(lambda: http.post("/v1/jobs", json={"images": images}).status_code != 503, "it takes jobs")
             job = http.post("/v1/jobs", json={"images": images}).raise_for_status().json()
             with http.stream("GET", job["events_url"]) as events:
                 assert any('"status": "succeeded"' in line for line in events.iter_lines())
