@@ -75,7 +75,7 @@ class EmbeddedServer:
         self._socket.unlink(missing_ok=True)
         fresh_log(self.log)
         with self.log.open("ab") as log:
-            self._process = self._owner.reaper.spawn([str(binary), str(CONFIG), *self._overrides()], output=log)
+            self._process = self._owner.servers.spawn([str(binary), str(CONFIG), *self._overrides()], output=log)
         if not _until(lambda: answers(self._socket) or not self.alive, START_SECONDS) or not self.alive:
             self.stop()
             raise StackError(f"the embedded server did not start ({self.log}): {last_lines(self.log)}")

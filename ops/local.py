@@ -38,6 +38,7 @@ SANDBOX_DEFAULTS: Mapping[str, object] = {
     "poll_min_seconds": 0.5,
     "poll_max_seconds": 2.0,
     "silence_seconds": 5.0,
+    "unsure_limit_seconds": 45.0,
     "backoff_base_seconds": 0.5,
     "backoff_cap_seconds": 5.0,
 }
@@ -162,7 +163,8 @@ class LocalStack:
     def _start(self, name: str, announcing: Sequence[str] | None, env: Mapping[str, str]) -> Child:
         options = [] if announcing is None else ["--announce-file", str(announcement_of(self.logs, name)), *announcing]
         command = [sys.executable, "-m", "ops.cli", name, *options]
-        child = Child(name, command, env, folder=self.logs, reaper=self._owner.reaper)
+        reaper = self._owner.servers if name == "sandbox" else self._owner.reaper
+        child = Child(name, command, env, folder=self.logs, reaper=reaper)
         self._children.append(child)
         child.start()
         return child
@@ -212,7 +214,7 @@ class LocalStack:
             for names, seconds in ((sources, patience), (("receiver", "sandbox"), STOP_SECONDS)):
                 _stop([children[name] for name in names if name in children], seconds)
         except KeyboardInterrupt:
-            self._owner.reaper.close()  # told twice: everything ends at once, the server too; it loses nothing by it
+            self._owner.end_all()  # told twice: everything ends at once, the server too; it loses nothing by it
             raise
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,17 +23,17 @@ from ops.reaper import GRACE_SECONDS, Reaper, end_group
 
 # A command that leaves by itself soon is waited for, and so is the end of what a killed one has left behind.
 WAIT_SECONDS = 30.0
-# So long the dead owner's helper has to end it; only then we do it ourselves: the helper was killed too.
-HELPER_SECONDS = GRACE_SECONDS + 2.0
+# So long the dead owner's helpers have for it, one after the other; only then we do it: they were killed too.
+HELPER_SECONDS = 2 * GRACE_SECONDS + 2.0
 POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a data folder: a process, the group of all that it started, and whether it leaves by itself soon."""
+    """Who holds a data folder: a process, the groups of all that it started, and whether it leaves by itself soon."""
 
     pid: int
-    group: int
+    groups: Sequence[int]
     command: str
     brief: bool
 
@@ -49,7 +49,10 @@ class Holder:
 
 
 class Ownership:
-    """Holds a data folder, and ends everything that was started through `reaper` on leaving.
+    """Holds a data folder, and ends everything that was started through its reapers on leaving.
+
+    `servers` is for what the others talk to: it goes last, however this process ends. So a worker whose command was
+    killed still finishes what is on the wire, and has where to write down what came of it.
 
     Args:
         data_dir: made when it is not there.
@@ -66,9 +69,10 @@ class Ownership:
         try:
             _wait_for(self._lock, data_dir)
             os.ftruncate(self._lock, 0)  # from here on the last owner's name would be a lie
-            self.reaper = Reaper(inherit=[self._lock])
+            self.servers = Reaper(inherit=[self._lock])
+            self.reaper = Reaper(inherit=[self._lock, self.servers.pipe])
             command = " ".join(["blendq", *sys.argv[1:]])
-            _write(self._lock, Holder(os.getpid(), self.reaper.group, command, brief))
+            _write(self._lock, Holder(os.getpid(), [self.reaper.group, self.servers.group], command, brief))
         except BaseException:
             os.close(self._lock)
             raise
@@ -86,9 +90,14 @@ class Ownership:
         if self._lock < 0:
             return
         os.ftruncate(self._lock, 0)
-        self.reaper.close()
+        self.end_all()
         os.close(self._lock)
         self._lock = -1
+
+    def end_all(self) -> None:
+        """End whatever is left at once."""
+        self.reaper.close()
+        self.servers.close()
 
 
 def holder(data_dir: Path) -> Holder | None:
@@ -146,15 +155,16 @@ def _wait_for(lock: int, data_dir: Path) -> None:
         if waited > WAIT_SECONDS:
             raise DataDirInUse(f"data folder {data_dir} is held by something that does not end; {_advice(found)}")
         if found and not found.alive and found != asked and waited > HELPER_SECONDS:
-            # Whoever holds the lock is one of the dead owner's group, so the group's number is still theirs.
-            end_group(found.group)
+            # Whoever holds the lock is one of the dead owner's groups, so their numbers are still theirs.
+            for group in found.groups:
+                end_group(group)
             asked = found
         time.sleep(POLL_SECONDS)
 
 
 def _advice(found: Holder | None) -> str:
-    group = f"end the processes of group {found.group}, or " if found else ""
-    return f"{group}choose another with --data-dir"
+    groups = f"end the processes of groups {' and '.join(map(str, found.groups))}, or " if found else ""
+    return f"{groups}choose another with --data-dir"
 
 
 def _try(lock: int) -> bool:

@@ -51,6 +51,11 @@ class Reaper:
     def group(self) -> int:
         return self._helper.pid
 
+    @property
+    def pipe(self) -> int:
+        """What holds the children back from ending. Whoever inherits it is waited for, too."""
+        return self._helper.stdin.fileno() if self._helper.stdin else -1
+
     def spawn(
         self, command: Sequence[str], *, output: IO[bytes] | int, env: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:

@@ -35,7 +35,7 @@ from ops.ownership import Ownership
 settings = Settings(data_dir=Path(sys.argv[1]))
 with Ownership(settings.data_dir) as owner, EmbeddedServer(settings, owner) as server:
     client = connect(settings.redis_address())
-    print(owner.reaper.group, server.pid, flush=True)
+    print(owner.servers.group, server.pid, flush=True)
     number = 0
     while True:
         number = client.incr("number")

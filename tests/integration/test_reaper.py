@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from ops.reaper import Reaper
 
 # A command that starts a child as blendq does, says both ids, and waits to be killed.
@@ -19,6 +21,30 @@ from ops.reaper import Reaper
 reaper = Reaper()
 child = reaper.spawn([sys.executable, "-c", sys.argv[1]], output=subprocess.DEVNULL)
 print(child.pid, reaper.group, flush=True)
+time.sleep(600)
+"""
+# One whose children talk to each other: the first says, as it leaves, whether the last was still there.
+ORDERED = """
+import subprocess, sys, time
+from ops.reaper import Reaper
+servers = Reaper()
+workers = Reaper(inherit=[servers.pipe])
+server = servers.spawn([sys.executable, "-c", "import time; time.sleep(600)"], output=subprocess.DEVNULL)
+worker = workers.spawn([sys.executable, "-c", sys.argv[1], str(server.pid), sys.argv[2]], output=subprocess.DEVNULL)
+print(server.pid, flush=True)
+time.sleep(600)
+"""
+ASKING = """
+import signal, sys, time
+from pathlib import Path
+server, answer = Path(f"/proc/{sys.argv[1]}/stat"), Path(sys.argv[2])
+def leave(*_):
+    time.sleep(0.5)
+    there = server.exists() and server.read_text().rpartition(")")[2].split()[0] != "Z"
+    answer.write_text("there" if there else "gone")
+    sys.exit()
+signal.signal(signal.SIGTERM, leave)
+answer.write_text("ready")
 time.sleep(600)
 """
 POLITE = "import time; time.sleep(600)"
@@ -69,6 +95,21 @@ def test_a_child_that_ignores_sigterm_is_ended_by_force() -> None:
     command.kill()
     command.wait()
     until(lambda: gone(child))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc")
+def test_what_the_others_talk_to_goes_last(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    command = subprocess.Popen([sys.executable, "-c", ORDERED, ASKING, str(said)], stdout=subprocess.PIPE, text=True)
+    assert command.stdout is not None
+    with command.stdout as lines:
+        server = int(lines.readline())
+    until(lambda: said.exists() and said.read_text() == "ready")
+    command.kill()
+    command.wait()
+    until(lambda: said.read_text() not in ("ready", ""))
+    assert said.read_text() == "there"
+    until(lambda: gone(server))
 
 
 def test_closing_ends_what_is_left_at_once() -> None:
