@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import redis
@@ -17,6 +18,9 @@ from redis.retry import Retry
 from jobs.errors import StoreForbidden, StoreUnavailable
 
 SOCKET_TIMEOUT_SECONDS = 5.0
+# A lost reply is asked for again; three times cover a restart of the connection.
+WRITE_TRIES = 3
+WRITE_RETRY_SECONDS = 0.1
 # Error codes of a server that is well, but must not or cannot write at this moment (redis.io, "Redis serialization
 # protocol", and the server's own messages). All of them pass.
 REFUSALS = ("OOM", "READONLY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
@@ -61,6 +65,22 @@ def unavailable() -> Iterator[None]:
         if (code := refusal(error)) is None:
             raise
         raise StoreUnavailable(f"Redis takes no writes now ({code}); it should soon, or see its log") from error
+
+
+T = TypeVar("T")
+
+
+def repeatable(call: Callable[[], T]) -> T:
+    """Call a script that may be repeated; a reply that was lost is asked for again."""
+    for last in (False,) * (WRITE_TRIES - 1) + (True,):
+        try:
+            with unavailable():
+                return call()
+        except StoreUnavailable:
+            if last:
+                raise
+            time.sleep(WRITE_RETRY_SECONDS)
+    raise AssertionError("unreachable")  # pragma: no cover
 
 
 def refusal(error: redis.ResponseError) -> str | None:

@@ -8,7 +8,6 @@ that a repeated one (the reply was lost) is known for what it is.
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from jobs.keys import Keys
 from jobs.lifecycle import Moment, advance
 from jobs.outbox import Outbox
 from jobs.policy import Policy
-from jobs.server import from_ms, lua, refusal, server_time, to_bytes, to_ms, to_text, to_time, unavailable
+from jobs.server import from_ms, lua, refusal, repeatable, server_time, to_bytes, to_ms, to_text, to_time, unavailable
 from jobs.turns import Turns
 from jobs.webhooks import Webhooks
 from jobs.writes import NO_BOUNDS, Bounds, Deletion, Write, claims, to_doc
@@ -35,9 +34,6 @@ from jobs.writes import NO_BOUNDS, Bounds, Deletion, Write, claims, to_doc
 _RECORD = ("doc", "version")
 # Places in the order of all jobs are counted from 1.
 BEFORE_ALL = -1
-# A lost reply is asked for again under the same name; three times cover a restart of the connection.
-WRITE_TRIES = 3
-WRITE_RETRY_SECONDS = 0.1
 # Every lost race means that somebody else moved the job; so many in a row mean that something is wrong.
 MAX_RACES = 50
 
@@ -236,7 +232,7 @@ class JobStore:
         args: list[Any] = [campaign, to_ms(jobs[0].created_at), epoch or ""]
         for job in jobs:
             args += [job.id, rank(job), job.order, to_doc(job)]
-        created = self._repeatable(lambda: self._create_script(keys=keys, args=args))
+        created = repeatable(lambda: self._create_script(keys=keys, args=args))
         if created is None:
             raise EpochLost("Redis has lost its records in this very moment; nothing was enqueued, do it again")
         return [bool(one) for one in created]
@@ -293,7 +289,7 @@ class JobStore:
         shared = [self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.campaigns]
         keys = [*shared, *(key for one in deletions for key in one.keys)]
         args = [one.args for one in deletions]
-        return int(self._repeatable(lambda: self._delete_script(keys=keys, args=args))) if deletions else 0
+        return int(repeatable(lambda: self._delete_script(keys=keys, args=args))) if deletions else 0
 
     def take_due(self, status: Status, count: int, hold_seconds: float) -> list[str]:
         """Take jobs of one status that are due to be looked at; nobody else gets them for `hold_seconds`."""
@@ -360,7 +356,7 @@ class JobStore:
         keys += [key for write in writes for key in write.keys]
         args = [arg for write in writes for arg in write.args]
         try:
-            answers = self._repeatable(lambda: _not_refused(self._save_script(keys=keys, args=args)))
+            answers = repeatable(lambda: _not_refused(self._save_script(keys=keys, args=args)))
         except (StoreUnavailable, redis.ResponseError) as error:
             return [error] * len(writes)
         return [self._outcome(*each) for each in zip(writes, answers, strict=True)]
@@ -389,18 +385,6 @@ class JobStore:
             [(owner, Conflict(other=job.id, what=what)), (job.id, Conflict(other=owner, what=what))]
         )
         return next((outcome for outcome in parked if isinstance(outcome, Exception)), parked[1])
-
-    def _repeatable(self, call: Any) -> Any:
-        """Call a script that may be repeated; a reply that was lost is asked for again."""
-        for last in (False,) * (WRITE_TRIES - 1) + (True,):
-            try:
-                with unavailable():
-                    return call()
-            except StoreUnavailable:
-                if last:
-                    raise
-                time.sleep(WRITE_RETRY_SECONDS)
-        raise AssertionError("unreachable")  # pragma: no cover
 
 
 def _first_of_each_job(happened: Sequence[tuple[str, Event]], done: Collection[int]) -> list[int]:

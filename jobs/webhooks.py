@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 import redis
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.addresses import parse_target
-from jobs.errors import UsageError, WebhookNotFound
+from jobs.errors import StoreUnavailable, UsageError, WebhookNotFound
 from jobs.keys import Keys
 from jobs.notices import Kind, Notice
-from jobs.server import server_time, to_ms, to_text, unavailable
+from jobs.server import lua, repeatable, server_time, to_ms, to_text, unavailable
 from jobs.signature import new_secret
 
 # Under this name stand the deliveries to the hooks that jobs bring along.
@@ -24,6 +25,8 @@ OWN = "own"
 DELIVERIES_KEPT = 50
 # A new secret signs beside the one before it, until the next rotation.
 SECRETS_KEPT = 2
+# Every lost race means that somebody else changed the endpoint; so many in a row mean that something is wrong.
+MAX_RACES = 50
 
 
 class Webhook(BaseModel):
@@ -80,6 +83,7 @@ class Webhooks:
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._redis = client
         self._keys = keys
+        self._swap_script = client.register_script(lua("swap"))
 
     def add(self, url: str, campaign: str | None = None, events: Collection[Kind] = ()) -> Webhook:
         """Register an endpoint. What has happened before is not told.
@@ -105,7 +109,8 @@ class Webhooks:
             secrets=(new_secret(),),
             created_at=now,
         )
-        self._keep(made)
+        with unavailable():
+            self._redis.hset(self._keys.webhooks, made.id, made.model_dump_json())
         return made
 
     def all(self) -> list[Webhook]:
@@ -119,11 +124,7 @@ class Webhooks:
         Raises:
             WebhookNotFound: there is no such endpoint.
         """
-        with unavailable():
-            doc: Any = self._redis.hget(self._keys.webhooks, webhook_id)
-        if doc is None:
-            raise WebhookNotFound(f"there is no webhook {webhook_id}; `blendq webhook list` shows what there is")
-        return Webhook.model_validate_json(doc)
+        return Webhook.model_validate_json(self._doc(webhook_id))
 
     def remove(self, webhook_id: str) -> None:
         """Send nothing more there, and forget what waits.
@@ -145,10 +146,8 @@ class Webhooks:
         Raises:
             WebhookNotFound: there is no such endpoint.
         """
-        before = self.get(webhook_id)
-        after = before.model_copy(update={"secrets": (new_secret(), *before.secrets)[:SECRETS_KEPT]})
-        self._keep(after)
-        return after
+        fresh = new_secret()
+        return self._change(webhook_id, lambda one: {"secrets": (fresh, *one.secrets)[:SECRETS_KEPT]})
 
     def disable(self, webhook_id: str, why: str) -> None:
         """Send nothing more there, and forget what waits; the endpoint stays on the list.
@@ -156,12 +155,19 @@ class Webhooks:
         Raises:
             WebhookNotFound: there is no such endpoint.
         """
-        after = self.get(webhook_id).model_copy(update={"disabled": why})
-        self._keep(after)
+        self._change(webhook_id, lambda _: {"disabled": why})
         with unavailable():
             pipeline = self._redis.pipeline()
             self._drop_lane(pipeline, webhook_id)
             pipeline.execute()
+
+    def enable(self, webhook_id: str) -> Webhook:
+        """Send there again, from now on; what happened meanwhile may be replayed. Its secrets stay.
+
+        Raises:
+            WebhookNotFound: there is no such endpoint.
+        """
+        return self._change(webhook_id, lambda _: {"disabled": None})
 
     def deliveries(self, webhook_id: str) -> list[Delivery]:
         """The last deliveries to an endpoint, or to `OWN`: the hooks that jobs bring along. The newest first."""
@@ -179,7 +185,8 @@ class Webhooks:
             UsageError: nothing is sent to it any more.
         """
         if (found := self.get(webhook_id)).disabled:
-            raise UsageError(f"webhook {webhook_id} is disabled: {found.disabled}; remove it, and add it anew")
+            again = f"blendq webhook enable {webhook_id}"
+            raise UsageError(f"webhook {webhook_id} is disabled: {found.disabled}; to use it again: {again}")
         now = server_time(self._redis)
         notice = Notice(f"msg_{secrets.token_hex(16)}", Kind.TEST, now, {"object": "webhook", "id": webhook_id})
         with unavailable():
@@ -215,9 +222,23 @@ class Webhooks:
             with unavailable():
                 self._redis.zadd(self._keys.outbox, dict.fromkeys(notice_ids, now))
 
-    def _keep(self, webhook: Webhook) -> None:
+    def _doc(self, webhook_id: str) -> str:
         with unavailable():
-            self._redis.hset(self._keys.webhooks, webhook.id, webhook.model_dump_json())
+            doc: Any = self._redis.hget(self._keys.webhooks, webhook_id)
+        if doc is None:
+            raise WebhookNotFound(f"there is no webhook {webhook_id}; `blendq webhook list` shows what there is")
+        return to_text(doc)
+
+    def _change(self, webhook_id: str, change: Callable[[Webhook], Mapping[str, object]]) -> Webhook:
+        """Change some fields of an endpoint, as it is at that moment: two that change it at once both get their way."""
+        for _ in range(MAX_RACES):
+            before = self._doc(webhook_id)
+            found = Webhook.model_validate_json(before)
+            after = found.model_copy(update=dict(change(found)))
+            args = [webhook_id, before, after.model_dump_json()]
+            if repeatable(partial(self._swap_script, keys=[self._keys.webhooks], args=args)):
+                return after
+        raise StoreUnavailable(f"webhook {webhook_id}: {MAX_RACES} others in a row were faster; try again")
 
     def _drop_lane(self, pipeline: Any, webhook_id: str) -> None:
         pipeline.delete(self._keys.lane(webhook_id), self._keys.lane_tries(webhook_id))

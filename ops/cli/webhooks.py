@@ -89,6 +89,18 @@ def remove(webhook_id: str, sandbox: str | None, data_dir: Path | None, as_json:
     return 0
 
 
+@webhook.command("enable")
+@click.argument("webhook_id", metavar="ID")
+@place_options
+def enable(webhook_id: str, sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
+    """Send to an endpoint again that was disabled by answering 410."""
+    with Place(data_dir, sandbox).producer() as producer:
+        made = producer.store.webhooks.enable(webhook_id)
+    words = f"{webhook_id} is told what happens from now on; for what happened meanwhile: blendq webhook replay --since"
+    _tell(_webhook_json(made), words, as_json)
+    return 0
+
+
 @webhook.command("rotate")
 @click.argument("webhook_id", metavar="ID")
 @place_options

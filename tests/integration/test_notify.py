@@ -285,6 +285,47 @@ def test_gone_means_no_more(
     with pytest.raises(UsageError, match="410"):
         store.webhooks.test(webhook.id)
     assert webhook.id in caplog.text
+    assert store.webhooks.enable(webhook.id) == webhook
+    add(store, "job_3")
+    cancel(store, "job_3")
+    send_until(sending, lambda: len(endpoint.received) == 2)
+    assert endpoint.received[1].json["data"]["id"] == "job_3"
+
+
+def test_orders_to_one_endpoint_do_not_undo_each_other(
+    store: JobStore, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = store.webhooks.add(endpoint.url)
+    swap, meanwhile = store.webhooks._swap_script, [lambda: store.webhooks.disable(webhook.id, "410")]
+    monkeypatch.setattr(
+        store.webhooks, "_swap_script", lambda **call: (meanwhile and meanwhile.pop()(), swap(**call))[1]
+    )
+    rotated = store.webhooks.rotate(webhook.id)
+    assert rotated.disabled == "410", "which came between the reading and the writing"
+    assert store.webhooks.get(webhook.id) == rotated
+    assert rotated.secrets[1:] == webhook.secrets
+    meanwhile.append(lambda: store.webhooks.remove(webhook.id))
+    with pytest.raises(WebhookNotFound):
+        store.webhooks.enable(webhook.id)
+    assert store.webhooks.all() == [], "what was removed stays so"
+
+
+def test_a_secret_whose_reply_is_lost_is_made_once(
+    store: JobStore, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = store.webhooks.add(endpoint.url)
+    swap, losses = store.webhooks._swap_script, [redis.ConnectionError("cut")]
+
+    def lose(**call: Any) -> Any:
+        answer = swap(**call)
+        if losses:
+            raise losses.pop()
+        return answer
+
+    monkeypatch.setattr(store.webhooks, "_swap_script", lose)
+    rotated = store.webhooks.rotate(webhook.id)
+    assert store.webhooks.get(webhook.id) == rotated
+    assert rotated.secrets[1:] == webhook.secrets, "the one that the receiver knows still signs"
 
 
 def test_a_redirect_is_not_followed(store: JobStore, sender: Sender, endpoint: Endpoint) -> None:

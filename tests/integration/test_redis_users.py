@@ -167,6 +167,7 @@ def test_webhooks_are_told_and_looked_after(stack: Stack, tmp_path: Path) -> Non
         endpoint.will_answer(*[410] * 5)
         webhooks.test(made.id)
         stack.until(lambda: webhooks.get(made.id).disabled is not None, "it wants no more")
+        assert webhooks.enable(made.id).disabled is None
         webhooks.remove(made.id)
         assert blends.store.changes(BEGINNING)
         assert blends.store.changes(blends.store.newest_change(), block_seconds=0.01) == []

@@ -568,7 +568,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 @pytest.fixture
 def client(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
-    monkeypatch.setattr("jobs.store.WRITE_RETRY_SECONDS", 0)
+    monkeypatch.setattr("jobs.server.WRITE_RETRY_SECONDS", 0)
     client = connect(redis_url)
     yield client
     client.close()

@@ -84,6 +84,12 @@ def test_an_endpoint_is_tested_and_its_deliveries_are_shown(call: Any, endpoint:
     shown = call("webhook", "show", webhook_id)
     assert re.search(r"HTTP 503; again at 20.*Z  \d\.\d{3} s  msg_\w+\n.*HTTP 200  \d\.\d{3} s  msg_", shown.out)
     assert call("webhook", "rotate", webhook_id).out.count("whsec_") == 1
+    endpoint.will_answer(410)
+    call("webhook", "test", webhook_id)
+    assert "410" in call("webhook", "list").out
+    assert "enable" in call("webhook", "test", webhook_id).err
+    assert "from now on" in call("webhook", "enable", webhook_id).out
+    assert "HTTP 200" in call("webhook", "test", webhook_id).out
     call("webhook", "remove", webhook_id)
 
 
