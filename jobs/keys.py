@@ -72,6 +72,10 @@ class Keys:
         """Zset id -> order: the campaign's jobs as they were enqueued."""
         return f"{self.prefix}:campaign:{campaign}:jobs"
 
+    def campaign_failures(self, campaign: str) -> str:
+        """Zset id -> when it ended (ms): the campaign's jobs that failed or are parked."""
+        return f"{self.prefix}:campaign:{campaign}:failures"
+
     def lane(self, name: str) -> str:
         """Zset notice -> due time (ms): what waits to be sent to one endpoint, or to jobs' own hooks on one host."""
         return f"{self.prefix}:webhook:{name}:due"
@@ -85,7 +89,9 @@ class Keys:
         return f"{self.prefix}:webhook:{webhook_id}:log"
 
     def places(self, status: Status, campaign: str) -> tuple[str, ...]:
-        """The zsets in which a job of this status may stand; it stands in exactly one of them, a final one in none."""
+        """The zsets in which a job of this status may stand; it stands in exactly one of them, where there are any."""
+        if status in (Status.FAILED, Status.PARKED):
+            return (self.campaign_failures(campaign),)
         if status.final:
             return ()
         return (self.ready(campaign), self.later) if status is Status.WAITING else (self.at(status),)

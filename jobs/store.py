@@ -157,6 +157,13 @@ class JobStore:
             jobs, after = self.campaign_page(campaign, after, page)
             yield from jobs
 
+    def newest_failures(self, campaign: str, count: int) -> list[Job]:
+        """The campaign's jobs that failed or are parked, the last to end first; at most `count`."""
+        with unavailable():
+            ids: Any = self._redis.zrange(self.keys.campaign_failures(campaign), 0, count - 1, desc=True)
+        found = [job for job in self.find_many([to_text(one) for one in ids]) if job]
+        return sorted(found, key=lambda job: (job.finished_at or job.created_at, job.order), reverse=True)
+
     def changes(self, after: str = NEWEST, count: int = 100, block_seconds: float = 0) -> list[Changed]:
         """What has become of jobs since a change, the oldest first. See `Changes.after`.
 

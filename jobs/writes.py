@@ -108,6 +108,7 @@ class Deletion:
             keys.campaign_jobs(job.campaign),
             keys.campaign_plan(job.campaign),
             keys.campaign_pause(job.campaign),
+            keys.campaign_failures(job.campaign),
         ]
         facts = {
             "id": job.id,
@@ -158,6 +159,8 @@ def _told(before: Job, after: Job, version: int, now: datetime) -> dict[str, Any
 
 def _place(keys: Keys, job: Job, now: datetime) -> tuple[str, int] | None:
     """The zset in which the job stands, and its score there."""
+    if job.status in (Status.FAILED, Status.PARKED):
+        return keys.campaign_failures(job.campaign), to_ms(job.finished_at or now)
     if job.due_at is None:
         return None
     if job.status is not Status.WAITING:

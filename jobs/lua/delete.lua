@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  hash: tally of all jobs    KEYS[2]  hash: task id -> job id
 -- KEYS[3]  hash: picture -> job id    KEYS[4]  zset: campaigns
--- KEYS[5..]  for each job: its hash, its history, and of its campaign: the tally, the jobs, the plan, the pause
+-- KEYS[5..]  for each job: its hash, its history, and of its campaign: the tally, the jobs, the plan, the pause, the failures
 -- ARGV[1..]  for each job, as JSON: id, campaign, version, tasks and pictures (that it has claimed), tally {name: count}
 --
 -- Returns how many were forgotten. A campaign without jobs is forgotten as well. A repeated call does nothing.
@@ -18,7 +18,7 @@ end
 local forgotten = 0
 for at, text in ipairs(ARGV) do
   local job = cjson.decode(text)
-  local first = 5 + (at - 1) * 6
+  local first = 5 + (at - 1) * 7
   if redis.call('HGET', KEYS[first], 'version') == job.version then
     release(KEYS[2], job.tasks, job.id)
     release(KEYS[3], job.pictures, job.id)
@@ -28,6 +28,7 @@ for at, text in ipairs(ARGV) do
     end
     redis.call('DEL', KEYS[first], KEYS[first + 1])
     redis.call('ZREM', KEYS[first + 3], job.id)
+    redis.call('ZREM', KEYS[first + 6], job.id)
     if redis.call('EXISTS', KEYS[first + 3]) == 0 then
       redis.call('DEL', KEYS[first + 2], KEYS[first + 4], KEYS[first + 5])
       redis.call('ZREM', KEYS[4], job.campaign)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from jobs.job import RETRIABLE, Job, Status
+from jobs.job import RETRIABLE, Status
 from jobs.report import result
 from ops.cli.export import export_campaign
 from ops.cli.job_view import campaign_lines, campaign_table, plan_words
@@ -19,7 +18,6 @@ from ops.cli.output import note, print_json
 from ops.cli.place import Place, place_options
 from ops.cli.progress import Progress, finished, open_display, total
 from producer.campaign import summaries, summary
-from producer.client import Producer
 from producer.control import Ordered
 from producer.report import campaign_json, plan_json
 
@@ -59,26 +57,13 @@ def show_campaign(name: str, sandbox: str | None, data_dir: Path | None, as_json
     """Show a campaign: its counts, and the newest jobs that failed or are parked."""
     with Place(data_dir, sandbox).known_jobs() as producer:
         found = summary(producer.store, name)
-        failures = _newest_failures(producer, name) if _failures(found.counts) else []
+        failures = producer.store.newest_failures(name, FAILURES_SHOWN)
     if as_json:
         print_json({**campaign_json(found), "newest_failures": [result(one, one.request, None) for one in failures]})
         return 0
     for line in campaign_lines(found, failures):
         click.echo(line)
     return 0
-
-
-def _failures(counts: Any) -> int:
-    return int(counts.get(Status.FAILED, 0) + counts.get(Status.PARKED, 0))
-
-
-def _newest_failures(producer: Producer, name: str) -> list[Job]:
-    failed = (
-        job
-        for job in producer.store.campaign_jobs(name)
-        if job.status in (Status.FAILED, Status.PARKED) and job.finished_at
-    )
-    return heapq.nlargest(FAILURES_SHOWN, failed, key=lambda job: (job.finished_at, job.order))
 
 
 @campaign.command("watch")

@@ -191,11 +191,12 @@ def test_purging_says_first_what_it_would_do(call: Any, blends: Producer, enqueu
 
 
 def test_a_purged_campaign_leaves_nothing_behind_and_its_task_ids_are_free(blends: Producer, enqueue: Enqueue) -> None:
-    (job_id,) = enqueue("gone", 1)
+    job_id, failed = enqueue("gone", 2)
     blends.campaign("gone").change_plan(weight=2)
     succeed(blends, job_id)
+    fail(blends, failed)
     keys, client = blends.store.keys, blends.store._redis
-    assert blends.campaign("gone").purge(timedelta()) == 1
+    assert blends.campaign("gone").purge(timedelta()) == 2
     assert [name for name, _ in blends.store.campaigns() if name == "gone"] == []
     assert list(client.scan_iter("*:campaign:gone:*")) == []
     assert client.hget(keys.tasks, f"task-{job_id}") is None
