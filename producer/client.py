@@ -12,22 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from jobs.download import Downloads
 from jobs.epoch import Epoch
-from jobs.errors import (
-    IdempotencyConflict,
-    InvalidRequest,
-    PictureError,
-    RowProblem,
-    StoreForbidden,
-    StoreUnavailable,
-    WaitTimeout,
-)
+from jobs.errors import InvalidRequest, StoreForbidden, StoreUnavailable, WaitTimeout
 from jobs.events import Cancel, Retry
 from jobs.images import Check, ImageStore
 from jobs.job import Job, Reason, Status
@@ -42,16 +33,11 @@ from jobs.settings import Settings
 from jobs.store import Applied, JobStore
 from producer.campaign import check_name
 from producer.control import CampaignControl
-from producer.identity import job_id
-from producer.manifest import Row
+from producer.enqueueing import Enqueueing
 from producer.pictures import Pictures
 from producer.tokens import Tokens
 
-# One script call each: large enough that the round trips and the fsync cost little, small enough that the server
-# is never busy with one of them for long.
-BATCH_JOBS = 500
 DEFAULT_CAMPAIGN = "default"
-MAX_PROBLEMS_SHOWN = 10
 _POLL_FIRST_SECONDS = 0.05
 _POLL_GROWTH = 1.5
 _POLL_MAX_SECONDS = 1.0
@@ -120,6 +106,7 @@ class Producer:
         self.schedules = Schedules(client, self.store.keys)
         self.tokens = Tokens(client, self.store.keys)
         self._epoch = Epoch(client, self.store.keys, self.settings.data_dir)
+        self._enqueueing = Enqueueing(self.store, self._epoch, self._wake_dispatch)
 
     def __enter__(self) -> Self:
         return self
@@ -184,15 +171,7 @@ class Producer:
             UsageError: no such campaign name.
         """
         check_name(campaign)
-        rows = list(self.pictures().prepare(_rows(requests)))
-        good = [(row, key) for row, key in zip(rows, idempotency_keys, strict=True) if isinstance(row, Row)]
-        created = self._create([(job_id(row.request, campaign, key), row.request) for row, key in good], campaign)
-        outcomes: dict[int, Job | InvalidRequest] = {
-            row.line: PictureError(row.problem) for row in rows if isinstance(row, RowProblem)
-        }
-        for (row, key), (job, new) in zip(good, created, strict=True):
-            outcomes[row.line] = job if new or key is None else _of_the_key(job, key, row.request)
-        return [outcomes[row.line] for row in rows]
+        return self._enqueueing.each(requests, idempotency_keys, campaign, self.pictures())
 
     def enqueue_many(self, requests: Iterable[BlendRequest], *, campaign: str = DEFAULT_CAMPAIGN) -> Iterator[Job]:
         """Enqueue any number of blends, a batch of 500 at a time, as the result is iterated over.
@@ -206,7 +185,7 @@ class Producer:
             UsageError: no such campaign name; raised at once.
         """
         check_name(campaign)
-        return self._enqueue_stream(requests, campaign)
+        return self._enqueueing.stream(requests, campaign, self.pictures())
 
     def enqueue_batch(
         self, requests: Sequence[BlendRequest], *, campaign: str, takes: Sequence[int] | None = None
@@ -227,47 +206,11 @@ class Producer:
             UsageError: no such campaign name.
         """
         check_name(campaign)
-        stored = _all_good(self.pictures().prepare(_rows(requests)))
-        counted = zip(stored, takes or [1] * len(stored), strict=True)
-        named = [(job_id(request, campaign, take=take), request) for request, take in counted]
-        batches = (named[start : start + BATCH_JOBS] for start in range(0, len(named), BATCH_JOBS))
-        return [pair for batch in batches for pair in self._create(batch, campaign)]
+        return self._enqueueing.batch(requests, takes, campaign, self.pictures())
 
     def pictures(self) -> Pictures:
         """Stores the pictures of rows; each is read once, however often it is named from now on."""
         return Pictures(self.images, self._web)
-
-    def _enqueue_stream(self, requests: Iterable[BlendRequest], campaign: str) -> Iterator[Job]:
-        rows = self.pictures().prepare(_rows(requests))
-        while stored := _all_good(islice(rows, BATCH_JOBS)):
-            yield from (job for job, _ in self._create([(job_id(one, campaign), one) for one in stored], campaign))
-
-    def _create(self, requests: Sequence[tuple[str, BlendRequest]], campaign: str) -> list[tuple[Job, bool]]:
-        """Each request with the id of its job."""
-        if not requests:
-            return []
-        epoch = self._epoch.verify()
-        now = self.store.now()
-        first = self.store.next_orders(len(requests))
-        jobs = [
-            Job(
-                id=name,
-                campaign=campaign,
-                request=request,
-                created_at=now,
-                due_at=now,
-                order=order,
-            )
-            for order, (name, request) in enumerate(requests, first)
-        ]
-        created = self.store.create(jobs, epoch)
-        if any(created):
-            self._wake_dispatch()
-        if all(created):
-            return [(job, True) for job in jobs]
-        old = [job.id for job, new in zip(jobs, created, strict=True) if not new]
-        known = {job.id: job for job in self.store.find_many(old) if job}
-        return [(known.get(job.id, job), new) for job, new in zip(jobs, created, strict=True)]
 
     # Looking after jobs ----------------------------------------------------------------------------------------
 
@@ -358,36 +301,6 @@ class Producer:
 
     def _wake_collect(self, job_id: str) -> None:
         self._wakeups.collect(job_id)
-
-
-def _rows(requests: Iterable[BlendRequest]) -> Iterator[Row]:
-    return (Row(number, request) for number, request in enumerate(requests, 1))
-
-
-def _all_good(rows: Iterable[Row | RowProblem]) -> list[BlendRequest]:
-    """The requests with their pictures stored; or one error that names every bad one."""
-    found = list(rows)
-    bad = [row for row in found if isinstance(row, RowProblem)]
-    if not bad:
-        return [row.request for row in found if isinstance(row, Row)]
-    if len(found) == 1:
-        raise PictureError(bad[0].problem)
-    more = f"; and {len(bad) - MAX_PROBLEMS_SHOWN} more" if len(bad) > MAX_PROBLEMS_SHOWN else ""
-    shown = "; ".join(f"request {row.line}: {row.problem}" for row in bad[:MAX_PROBLEMS_SHOWN])
-    raise PictureError(shown + more)
-
-
-def _of_the_key(job: Job, key: str, given: BlendRequest) -> Job | IdempotencyConflict:
-    if _same_request(job.request, given):
-        return job
-    return IdempotencyConflict(
-        f"idempotency key {key!r} names job {job.id}, which is another request; use a new key for a new request"
-    )
-
-
-def _same_request(stored: BlendRequest, given: BlendRequest) -> bool:
-    """Compared as the store keeps it: JSON has one kind of list, and no NaN."""
-    return stored == BlendRequest.model_validate_json(given.model_dump_json())
 
 
 def _id(job: Job | str) -> str:

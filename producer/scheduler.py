@@ -14,7 +14,8 @@ from jobs.schedule import Outcome, Overlap, Ran, Schedule
 from jobs.schedules import Run, Schedules
 from jobs.settings import Settings
 from producer.campaign import summary
-from producer.client import BATCH_JOBS, Producer
+from producer.client import Producer
+from producer.enqueueing import BATCH_JOBS
 from producer.manifest import good_rows, read_manifest
 
 LOOK_SECONDS = 0.25

@@ -22,7 +22,8 @@ from producer.api.bodies import BatchJob, must_be
 from producer.api.job_routes import DIGESTS
 from producer.api.parts import Blends, model, takes
 from producer.api.problems import Refused
-from producer.client import BATCH_JOBS, Producer
+from producer.client import Producer
+from producer.enqueueing import BATCH_JOBS
 
 router = APIRouter(tags=["jobs"])
 

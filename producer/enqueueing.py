@@ -1,0 +1,122 @@
+"""Enqueueing: requests become jobs, each under the id that its content, or its key, gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+from jobs.epoch import Epoch
+from jobs.errors import IdempotencyConflict, InvalidRequest, PictureError, RowProblem
+from jobs.job import Job
+from jobs.request import BlendRequest
+from jobs.store import JobStore
+from producer.identity import job_id
+from producer.manifest import Row
+from producer.pictures import Pictures
+
+# One script call each: large enough that the round trips and the fsync cost little, small enough that the server
+# is never busy with one of them for long.
+BATCH_JOBS = 500
+MAX_PROBLEMS_SHOWN = 10
+
+
+class Enqueueing:
+    """What `Producer` does to enqueue; its methods say what is promised.
+
+    Args:
+        store: where the jobs are kept.
+        epoch: of that Redis.
+        wake_dispatch: called when there is a new job.
+    """
+
+    def __init__(self, store: JobStore, epoch: Epoch, wake_dispatch: Callable[[], None]) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._wake_dispatch = wake_dispatch
+
+    def each(
+        self, requests: Sequence[BlendRequest], keys: Sequence[str | None], campaign: str, pictures: Pictures
+    ) -> list[Job | InvalidRequest]:
+        """For each request its job, or what is wrong with it."""
+        rows = list(pictures.prepare(_rows(requests)))
+        good = [(row, key) for row, key in zip(rows, keys, strict=True) if isinstance(row, Row)]
+        created = self._create([(job_id(row.request, campaign, key), row.request) for row, key in good], campaign)
+        outcomes: dict[int, Job | InvalidRequest] = {
+            row.line: PictureError(row.problem) for row in rows if isinstance(row, RowProblem)
+        }
+        for (row, key), (job, new) in zip(good, created, strict=True):
+            outcomes[row.line] = job if new or key is None else _of_the_key(job, key, row.request)
+        return [outcomes[row.line] for row in rows]
+
+    def stream(self, requests: Iterable[BlendRequest], campaign: str, pictures: Pictures) -> Iterator[Job]:
+        """Their jobs, a batch at a time."""
+        rows = pictures.prepare(_rows(requests))
+        while stored := _all_good(islice(rows, BATCH_JOBS)):
+            yield from (job for job, _ in self._create([(job_id(one, campaign), one) for one in stored], campaign))
+
+    def batch(
+        self, requests: Sequence[BlendRequest], takes: Sequence[int] | None, campaign: str, pictures: Pictures
+    ) -> list[tuple[Job, bool]]:
+        """Their jobs, and which of them are new; none, when any picture is bad."""
+        stored = _all_good(pictures.prepare(_rows(requests)))
+        counted = zip(stored, takes or [1] * len(stored), strict=True)
+        named = [(job_id(request, campaign, take=take), request) for request, take in counted]
+        batches = (named[start : start + BATCH_JOBS] for start in range(0, len(named), BATCH_JOBS))
+        return [pair for batch in batches for pair in self._create(batch, campaign)]
+
+    def _create(self, requests: Sequence[tuple[str, BlendRequest]], campaign: str) -> list[tuple[Job, bool]]:
+        """Each request with the id of its job."""
+        if not requests:
+            return []
+        epoch = self._epoch.verify()
+        now = self._store.now()
+        first = self._store.next_orders(len(requests))
+        jobs = [
+            Job(
+                id=name,
+                campaign=campaign,
+                request=request,
+                created_at=now,
+                due_at=now,
+                order=order,
+            )
+            for order, (name, request) in enumerate(requests, first)
+        ]
+        created = self._store.create(jobs, epoch)
+        if any(created):
+            self._wake_dispatch()
+        if all(created):
+            return [(job, True) for job in jobs]
+        old = [job.id for job, new in zip(jobs, created, strict=True) if not new]
+        known = {job.id: job for job in self._store.find_many(old) if job}
+        return [(known.get(job.id, job), new) for job, new in zip(jobs, created, strict=True)]
+
+
+def _rows(requests: Iterable[BlendRequest]) -> Iterator[Row]:
+    return (Row(number, request) for number, request in enumerate(requests, 1))
+
+
+def _all_good(rows: Iterable[Row | RowProblem]) -> list[BlendRequest]:
+    """The requests with their pictures stored; or one error that names every bad one."""
+    found = list(rows)
+    bad = [row for row in found if isinstance(row, RowProblem)]
+    if not bad:
+        return [row.request for row in found if isinstance(row, Row)]
+    if len(found) == 1:
+        raise PictureError(bad[0].problem)
+    more = f"; and {len(bad) - MAX_PROBLEMS_SHOWN} more" if len(bad) > MAX_PROBLEMS_SHOWN else ""
+    shown = "; ".join(f"request {row.line}: {row.problem}" for row in bad[:MAX_PROBLEMS_SHOWN])
+    raise PictureError(shown + more)
+
+
+def _of_the_key(job: Job, key: str, given: BlendRequest) -> Job | IdempotencyConflict:
+    if _same_request(job.request, given):
+        return job
+    return IdempotencyConflict(
+        f"idempotency key {key!r} names job {job.id}, which is another request; use a new key for a new request"
+    )
+
+
+def _same_request(stored: BlendRequest, given: BlendRequest) -> bool:
+    """Compared as the store keeps it: JSON has one kind of list, and no NaN."""
+    return stored == BlendRequest.model_validate_json(given.model_dump_json())
