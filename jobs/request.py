@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import (
     AliasChoices,
@@ -16,9 +16,7 @@ from pydantic import (
     JsonValue,
     ValidationError,
     field_validator,
-    model_validator,
 )
-from pydantic_core import PydanticSerializationError
 
 from jobs.errors import InvalidRequest
 
@@ -101,7 +99,7 @@ class BlendRequest(BaseModel):
     state: Annotated[str | None, Field(max_length=MAX_STATE_CHARACTERS)] = None
     custom_id: Annotated[str | None, Field(min_length=1, max_length=200)] = None
     priority: Annotated[int, Field(ge=0, le=9)] = 0
-    metadata: dict[str, JsonValue] = {}
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
     @field_validator("images", mode="before")
     @classmethod
@@ -117,6 +115,10 @@ class BlendRequest(BaseModel):
             raise ValueError(f"a blend takes {MIN_IMAGES} to {MAX_IMAGES} pictures, not {len(value)}")
         if not all(value):
             raise ValueError("a picture's name is empty")
+        try:  # as pydantic does with the other fields, for their lengths
+            "".join(value).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("holds text that is not valid Unicode (half a surrogate pair)") from error
         return value
 
     @field_validator("notify_hook")
@@ -136,15 +138,6 @@ class BlendRequest(BaseModel):
         if _deeper_than(MAX_METADATA_DEPTH, value):
             raise ValueError(f"is nested over the limit of {MAX_METADATA_DEPTH} levels")
         return value
-
-    @model_validator(mode="after")
-    def _can_be_written(self) -> Self:
-        """Half a surrogate pair is text to Python, and to nobody else: refused here, not when the record is written."""
-        try:
-            self.model_dump_json()
-        except PydanticSerializationError as error:
-            raise ValueError("holds text that is not valid Unicode (half a surrogate pair)") from error
-        return self
 
     @classmethod
     def parse(cls, fields: Mapping[str, object]) -> BlendRequest:

@@ -71,16 +71,10 @@ class Enqueueing:
         epoch = self._epoch.verify()
         now = self._store.now()
         first = self._store.next_orders(len(requests))
+        # One is validated; the others differ from it in what was validated before.
+        like = Job(id=requests[0][0], campaign=campaign, request=requests[0][1], created_at=now, due_at=now)
         jobs = [
-            Job(
-                id=name,
-                campaign=campaign,
-                request=request,
-                created_at=now,
-                due_at=now,
-                order=order,
-            )
-            for order, (name, request) in enumerate(requests, first)
+            like.but(id=name, request=request, order=order) for order, (name, request) in enumerate(requests, first)
         ]
         created = self._store.create(jobs, epoch)
         if any(created):

@@ -7,15 +7,19 @@ time the same request comes to the same id, and `JobStore.create` creates only w
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from functools import lru_cache
+from itertools import product
 
 from jobs.request import BlendRequest, BotType, Dimensions, Mode, is_digest
 
 ID_CHARACTERS = 24
 _ID_BYTES = ID_CHARACTERS * 5 // 8
+# Two characters of base32 (RFC 4648) for each 10 bits: the standard library's takes longer than the hashing before it.
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = tuple(map("".join, product(_LETTERS, repeat=2)))
+_PLACES = range(_ID_BYTES * 8 - 10, -1, -10)
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -77,5 +81,5 @@ def _options(
 
 def _named_by(content: str) -> str:
     """What `content` begins with keeps the two ways apart: no key can be chosen to name the job of some pictures."""
-    digest = hashlib.sha256(content.encode()).digest()[:_ID_BYTES]
-    return "job_" + base64.b32encode(digest).decode().lower()
+    digest = int.from_bytes(hashlib.sha256(content.encode()).digest()[:_ID_BYTES])
+    return "job_" + "".join([_PAIRS[digest >> place & 1023] for place in _PLACES])

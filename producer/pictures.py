@@ -49,18 +49,21 @@ class Pictures:
         """The row with its pictures named by digest; or what is wrong with them."""
         found = [self._store(image, number) for number, image in enumerate(row.request.images, 1)]
         digests = tuple(item for item in found if isinstance(item, str))
+        if digests == row.request.images:
+            return row
         if len(digests) == len(found):
             return row.with_images(digests)
         problems = dict.fromkeys(str(item) for item in found if isinstance(item, PictureError))
         return RowProblem(row.line, "; ".join(problems), row.unit)
 
     def _store(self, image: str, number: int) -> str | PictureError:
+        if known := self._known.get(image):
+            return known
         try:
             if is_data_url(image):
                 name = f"image {number}"
                 return self._to_send(self._originals.put_data_url(image, name=name), name)
-            if image not in self._known:
-                self._known[image] = self._digest(image)
+            self._known[image] = self._digest(image)
         except PictureError as error:
             if is_data_url(image):
                 return error

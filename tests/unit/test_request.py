@@ -29,3 +29,12 @@ def test_metadata_that_is_taken_can_be_read_again() -> None:
 def test_metadata_that_is_nested_too_deeply_is_refused(levels: int) -> None:
     with pytest.raises(InvalidRequest, match="metadata"):
         BlendRequest.parse({"images": ["a", "b"], "metadata": nested(levels)})
+
+
+@pytest.mark.parametrize("field", ["instance_id", "state", "custom_id", "notify_hook", "images", "metadata"])
+def test_half_a_character_is_refused_wherever_it_stands(field: str) -> None:
+    """It could be enqueued, and the record not be written."""
+    half = "https://a.test/\ud800"
+    given: object = {"images": ["a", half], "metadata": {"a": half}}.get(field, half)
+    with pytest.raises(InvalidRequest):
+        BlendRequest.parse({"images": ["a", "b"], field: given})
