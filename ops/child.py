@@ -11,7 +11,8 @@ from jobs.errors import PortInUse, StackError
 from ops.logs import fresh_log, last_lines
 from ops.reaper import Reaper
 
-READY_SECONDS = 30.0
+# A busy machine may take long to load it all; one that dies says so at once.
+READY_SECONDS = 120.0
 POLL_SECONDS = 0.02
 # Dying is answered by starting again, at once and then later and later; so often in a row means that it cannot live.
 MAX_DEATHS = 6

@@ -316,8 +316,10 @@ def test_two_hundred_at_once_are_all_accepted_once(start: Start) -> None:
 
 def test_a_kept_connection_answers_at_once(start: Start) -> None:
     client = start(*STUCK)
-    seconds = sorted(client.get("/sandbox/faults").elapsed.total_seconds() for _ in range(41))
-    assert seconds[20] < 0.035  # Nagle against a delayed acknowledgement costs 40 ms each time
+    seconds = sorted(client.get("/sandbox/faults").elapsed.total_seconds() for _ in range(200))
+    # Nagle against a delayed acknowledgement costs 40 ms each time, but for the first ones on a connection (some 16
+    # segments are acknowledged at once); a busy machine costs more now and then.
+    assert seconds[40] < 0.035
 
 
 def test_a_taken_port_is_one_clear_line(start: Start, tmp_path: Path) -> None:
