@@ -6,7 +6,8 @@ BlendqError
 ├── InvalidRequest             a job that could never be sent
 │   ├── PictureError           a picture that is missing, broken or over a limit
 │   ├── ManifestError          a manifest with bad rows; carries the first of them
-│   └── IdempotencyConflict    the same key was used for another request
+│   ├── IdempotencyConflict    the same key was used for another request
+│   └── JobPurged              the same key was used for a job that is gone
 ├── JobNotFound
 ├── CampaignNotFound
 ├── ScheduleNotFound
@@ -87,6 +88,10 @@ class ManifestError(InvalidRequest):
 
 class IdempotencyConflict(InvalidRequest):
     code = "idempotency_conflict"
+
+
+class JobPurged(InvalidRequest):
+    code = "job_purged"
 
 
 class JobNotFound(BlendqError):

@@ -154,6 +154,7 @@ class Job(_Record):
 
     id: str
     campaign: str = "default"
+    idempotency_key: Annotated[str | None, Field(description="the caller's own name for it")] = None
     request: BlendRequest
     created_at: datetime
     order: Annotated[int, Field(description="position among all jobs ever enqueued: oldest first")] = 0

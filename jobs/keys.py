@@ -40,6 +40,10 @@ class Keys:
         """Hash: `doc` the record as JSON, `version` its number of writes, `writes` the names of the last ones."""
         return f"{self.prefix}:job:{job_id}"
 
+    def idempotency(self, digest: str) -> str:
+        """What an idempotency key, given by its digest, names: the id of a job, and a digest of what it asked for."""
+        return f"{self.prefix}:idempotency:{digest}"
+
     def schedule_runs(self, name: str) -> str:
         """List of JSON lines: what became of the last runs, the oldest first."""
         return f"{self.prefix}:schedule:{name}:runs"

@@ -17,10 +17,11 @@ from typing import Any
 import redis
 
 from jobs.changes import NEWEST, Changed, Changes
-from jobs.errors import EpochLost, JobNotFound, StoreUnavailable
+from jobs.errors import EpochLost, InvalidRequest, JobNotFound, StoreUnavailable
 from jobs.events import Conflict, Event
 from jobs.gate import Gate, rank
 from jobs.history import HistoryEntry
+from jobs.idempotency import content_of, digest_of, refused
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Moment, advance
@@ -207,7 +208,7 @@ class JobStore:
             last: Any = self._redis.incrby(self.keys.order, count)
         return int(last) - count + 1
 
-    def create(self, jobs: Sequence[Job], epoch: str | None = None) -> list[bool]:
+    def create(self, jobs: Sequence[Job], epoch: str | None = None) -> list[bool | InvalidRequest]:
         """Create those jobs of one campaign that do not exist yet; durable when it returns.
 
         Args:
@@ -215,7 +216,8 @@ class JobStore:
             epoch: from `Epoch.verify`: nothing is created on a Redis that has lost it since; None for any.
 
         Returns:
-            for each job whether it was created; False when it was there already.
+            for each job whether it was created; False when it was there already. IdempotencyConflict when its key
+            names another request, JobPurged when it was there once.
 
         Raises:
             EpochLost: Redis has another epoch, or none.
@@ -235,14 +237,15 @@ class JobStore:
             self.keys.contenders,
             self.keys.changes,
             *(self.keys.job(job.id) for job in jobs),
+            *(self.keys.idempotency(digest_of(job.idempotency_key)) for job in jobs if job.idempotency_key),
         ]
-        args: list[Any] = [campaign, to_ms(jobs[0].created_at), epoch or ""]
+        args: list[Any] = [campaign, to_ms(jobs[0].created_at), epoch or "", len(jobs)]
         for job in jobs:
-            args += [job.id, rank(job), job.order, to_doc(job)]
+            args += [job.id, rank(job), job.order, to_doc(job), content_of(job.request) if job.idempotency_key else ""]
         created = repeatable(lambda: self._create_script(keys=keys, args=args))
         if created is None:
             raise EpochLost("Redis has lost its records in this very moment; nothing was enqueued, do it again")
-        return [bool(one) for one in created]
+        return [_created(*each) for each in zip(jobs, created, strict=True)]
 
     def apply(self, job_id: str, event: Event, *, bounds: Bounds = NO_BOUNDS) -> Applied:
         """Let an event happen to a job: decided by the lifecycle, written only if nobody wrote in between.
@@ -401,6 +404,14 @@ def _first_of_each_job(happened: Sequence[tuple[str, Event]], done: Collection[i
         if place not in done:
             first.setdefault(job_id, place)
     return list(first.values())
+
+
+def _created(job: Job, answer: Any) -> bool | InvalidRequest:
+    """What create.lua says of one job."""
+    if isinstance(answer, int):
+        return bool(answer)
+    owner = to_text(answer)
+    return refused(job, job.id, same=True) if owner == "purged" else refused(job, owner, same=False)
 
 
 def _exists(record: Any) -> bool:

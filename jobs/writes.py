@@ -13,6 +13,7 @@ from jobs.changes import entry, shown
 from jobs.events import Event, Retry
 from jobs.gate import rank
 from jobs.history import HistoryEntry
+from jobs.idempotency import digest_of
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change
@@ -109,6 +110,7 @@ class Deletion:
             keys.campaign_plan(job.campaign),
             keys.campaign_pause(job.campaign),
             keys.campaign_failures(job.campaign),
+            keys.idempotency(digest_of(job.idempotency_key or "")),  # an empty key names nothing
         ]
         facts = {
             "id": job.id,

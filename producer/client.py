@@ -20,6 +20,7 @@ from jobs.download import Downloads
 from jobs.epoch import Epoch
 from jobs.errors import InvalidRequest, StoreForbidden, StoreUnavailable, WaitTimeout
 from jobs.events import Cancel, Retry
+from jobs.idempotency import check_key
 from jobs.images import Check, ImageStore
 from jobs.job import Job, Reason, Status
 from jobs.keys import Keys
@@ -138,16 +139,18 @@ class Producer:
         Args:
             request: its pictures are paths, web addresses, `data:` URLs, or digests of stored pictures.
             campaign: 1 to 64 letters, digits, `-`, `_` or `.`.
-            idempotency_key: your own name for the job within the campaign. Without one, the same content with the
-                same options is the same job.
+            idempotency_key: your own name for the job, 1 to 255 characters, whatever its campaign. It is known as long
+                as the job is, and 30 days more. Without one, the same content with the same options in the same
+                campaign is the same job.
 
         Returns:
             The new job; or the one that is there already, however far it has come.
 
         Raises:
             PictureError: a picture is missing, broken or over a limit; nothing was enqueued.
-            IdempotencyConflict: the key was used for another request.
-            UsageError: no such campaign name.
+            IdempotencyConflict: the key was used for another request, or for another campaign.
+            JobPurged: the key was used for this request, and the job was purged.
+            UsageError: no campaign, or no key, can be named like this.
         """
         (outcome,) = self.enqueue_each([request], [idempotency_key], campaign=campaign)
         if isinstance(outcome, InvalidRequest):
@@ -168,9 +171,12 @@ class Producer:
             for each request its job, or what `enqueue` raises.
 
         Raises:
-            UsageError: no such campaign name.
+            UsageError: no campaign, or no key, can be named like this.
         """
         check_name(campaign)
+        for key in idempotency_keys:
+            if key is not None:
+                check_key(key)
         return self._enqueueing.each(requests, idempotency_keys, campaign, self.pictures())
 
     def enqueue_many(self, requests: Iterable[BlendRequest], *, campaign: str = DEFAULT_CAMPAIGN) -> Iterator[Job]:

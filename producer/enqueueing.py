@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from jobs.epoch import Epoch
-from jobs.errors import IdempotencyConflict, InvalidRequest, PictureError, RowProblem
+from jobs.errors import InvalidRequest, PictureError, RowProblem
 from jobs.job import Job
 from jobs.request import BlendRequest
 from jobs.store import JobStore
@@ -18,6 +19,14 @@ from producer.pictures import Pictures
 # is never busy with one of them for long.
 BATCH_JOBS = 500
 MAX_PROBLEMS_SHOWN = 10
+
+
+class _Named(NamedTuple):
+    """A request under the id of its job."""
+
+    id: str
+    request: BlendRequest
+    key: str | None = None
 
 
 class Enqueueing:
@@ -40,19 +49,20 @@ class Enqueueing:
         """For each request its job, or what is wrong with it."""
         rows = list(pictures.prepare(_rows(requests)))
         good = [(row, key) for row, key in zip(rows, keys, strict=True) if isinstance(row, Row)]
-        created = self._create([(job_id(row.request, campaign, key), row.request) for row, key in good], campaign)
+        named = [_Named(job_id(row.request, campaign, key), row.request, key) for row, key in good]
         outcomes: dict[int, Job | InvalidRequest] = {
             row.line: PictureError(row.problem) for row in rows if isinstance(row, RowProblem)
         }
-        for (row, key), (job, new) in zip(good, created, strict=True):
-            outcomes[row.line] = job if new or key is None else _of_the_key(job, key, row.request)
+        for (row, _), (job, said) in zip(good, self._create(named, campaign), strict=True):
+            outcomes[row.line] = said if isinstance(said, InvalidRequest) else job
         return [outcomes[row.line] for row in rows]
 
     def stream(self, requests: Iterable[BlendRequest], campaign: str, pictures: Pictures) -> Iterator[Job]:
         """Their jobs, a batch at a time."""
         rows = pictures.prepare(_rows(requests))
         while stored := _all_good(islice(rows, BATCH_JOBS)):
-            yield from (job for job, _ in self._create([(job_id(one, campaign), one) for one in stored], campaign))
+            named = [_Named(job_id(one, campaign), one) for one in stored]
+            yield from (job for job, _ in self._create(named, campaign))
 
     def batch(
         self, requests: Sequence[BlendRequest], takes: Sequence[int] | None, campaign: str, pictures: Pictures
@@ -60,30 +70,29 @@ class Enqueueing:
         """Their jobs, and which of them are new; none, when any picture is bad."""
         stored = _all_good(pictures.prepare(_rows(requests)))
         counted = zip(stored, takes or [1] * len(stored), strict=True)
-        named = [(job_id(request, campaign, take=take), request) for request, take in counted]
+        named = [_Named(job_id(request, campaign, take=take), request) for request, take in counted]
         batches = (named[start : start + BATCH_JOBS] for start in range(0, len(named), BATCH_JOBS))
-        return [pair for batch in batches for pair in self._create(batch, campaign)]
+        return [(job, said is True) for batch in batches for job, said in self._create(batch, campaign)]
 
-    def _create(self, requests: Sequence[tuple[str, BlendRequest]], campaign: str) -> list[tuple[Job, bool]]:
-        """Each request with the id of its job."""
-        if not requests:
+    def _create(self, named: Sequence[_Named], campaign: str) -> list[tuple[Job, bool | InvalidRequest]]:
+        """For each its job, and whether that is new, or why it cannot be."""
+        if not named:
             return []
         epoch = self._epoch.verify()
         now = self._store.now()
-        first = self._store.next_orders(len(requests))
+        first = self._store.next_orders(len(named))
         # One is validated; the others differ from it in what was validated before.
-        like = Job(id=requests[0][0], campaign=campaign, request=requests[0][1], created_at=now, due_at=now)
+        like = Job(id=named[0].id, campaign=campaign, request=named[0].request, created_at=now, due_at=now)
         jobs = [
-            like.but(id=name, request=request, order=order) for order, (name, request) in enumerate(requests, first)
+            like.but(id=one.id, request=one.request, idempotency_key=one.key, order=order)
+            for order, one in enumerate(named, first)
         ]
         created = self._store.create(jobs, epoch)
-        if any(created):
+        if any(said is True for said in created):
             self._wake_dispatch()
-        if all(created):
-            return [(job, True) for job in jobs]
-        old = [job.id for job, new in zip(jobs, created, strict=True) if not new]
+        old = [job.id for job, said in zip(jobs, created, strict=True) if said is False]
         known = {job.id: job for job in self._store.find_many(old) if job}
-        return [(known.get(job.id, job), new) for job, new in zip(jobs, created, strict=True)]
+        return [(known.get(job.id, job), said) for job, said in zip(jobs, created, strict=True)]
 
 
 def _rows(requests: Iterable[BlendRequest]) -> Iterator[Row]:
@@ -101,16 +110,3 @@ def _all_good(rows: Iterable[Row | RowProblem]) -> list[BlendRequest]:
     more = f"; and {len(bad) - MAX_PROBLEMS_SHOWN} more" if len(bad) > MAX_PROBLEMS_SHOWN else ""
     shown = "; ".join(f"request {row.line}: {row.problem}" for row in bad[:MAX_PROBLEMS_SHOWN])
     raise PictureError(shown + more)
-
-
-def _of_the_key(job: Job, key: str, given: BlendRequest) -> Job | IdempotencyConflict:
-    if _same_request(job.request, given):
-        return job
-    return IdempotencyConflict(
-        f"idempotency key {key!r} names job {job.id}, which is another request; use a new key for a new request"
-    )
-
-
-def _same_request(stored: BlendRequest, given: BlendRequest) -> bool:
-    """Compared as the store keeps it: JSON has one kind of list, and no NaN."""
-    return stored == BlendRequest.model_validate_json(given.model_dump_json())

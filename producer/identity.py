@@ -29,7 +29,8 @@ def job_id(request: BlendRequest, campaign: str, idempotency_key: str | None = N
     Args:
         request: its images are digests.
         campaign: the same content in another campaign is another job.
-        idempotency_key: the caller's own name for the job; the id then comes from the campaign and the key alone.
+        idempotency_key: the caller's own name for the job; the id then comes from the campaign and the key alone, and
+            `JobStore.create` sees to it that no other campaign has a job of that key.
         take: 1 for the first blend of this content, 2 for a second one that is wanted as well, and so on.
 
     Raises:

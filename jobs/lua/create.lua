@@ -3,14 +3,16 @@
 -- KEYS[1]  zset: its jobs ready to go  KEYS[4]  zset: campaigns         KEYS[6]  the epoch
 -- KEYS[2]  hash: tally of all jobs     KEYS[5]  zset: the campaign's jobs
 -- KEYS[3]  hash: tally of the campaign KEYS[7]  set: campaigns that have ready jobs     KEYS[9..]  the jobs' hashes
--- KEYS[8]  stream: what has become of jobs
+-- KEYS[8]  stream: what has become of jobs     behind them, for each job that has an idempotency key: what that names
 -- ARGV[1]  the campaign's name
 -- ARGV[2]  now, in ms
 -- ARGV[3]  the epoch that this Redis must have; empty for any
--- ARGV[4..]  for each job: id, rank, order, record as JSON
+-- ARGV[4]  how many jobs there are
+-- ARGV[5..]  for each job: id, rank, order, record as JSON, digest of its content (empty when it has no key)
 --
--- Returns a list with 1 for each job that was created, 0 for each that was there; nil when the epoch is another, and
--- nothing was done. A repeated call creates nothing.
+-- Returns for each job: 1 when it was created, 0 when it was there, 'purged' when its key named it and it is there no
+-- more, and when its key names another request the id of that job. nil when the epoch is another, and nothing was done.
+-- A repeated call creates nothing.
 
 -- As in save.lua.
 local CHANGES_KEPT = 10000
@@ -21,11 +23,26 @@ end
 
 local created = {}
 local count = 0
-for index = 9, #KEYS do
-  local at = 4 + (index - 9) * 4
-  local id, rank, order, doc = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  if redis.call('EXISTS', KEYS[index]) == 1 then
+local jobs = tonumber(ARGV[4])
+local named = 8 + jobs
+for number = 1, jobs do
+  local index, at = 8 + number, number * 5
+  local id, rank, order, doc, content = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local there = redis.call('EXISTS', KEYS[index]) == 1
+  local owner = false
+  if content ~= '' then
+    named = named + 1
+    owner = redis.call('GET', KEYS[named])
+    if not owner and not there then
+      redis.call('SET', KEYS[named], id .. ' ' .. content)
+    end
+  end
+  if owner and owner ~= id .. ' ' .. content then
+    created[#created + 1] = string.match(owner, '^%S+')
+  elseif there then
     created[#created + 1] = 0
+  elseif owner then
+    created[#created + 1] = 'purged'
   else
     redis.call('HSET', KEYS[index], 'doc', doc, 'version', 1)
     redis.call('ZADD', KEYS[1], rank, id)

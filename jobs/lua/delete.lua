@@ -2,10 +2,14 @@
 --
 -- KEYS[1]  hash: tally of all jobs    KEYS[2]  hash: task id -> job id
 -- KEYS[3]  hash: picture -> job id    KEYS[4]  zset: campaigns
--- KEYS[5..]  for each job: its hash, its history, and of its campaign: the tally, the jobs, the plan, the pause, the failures
+-- KEYS[5..]  for each job: its hash, its history, of its campaign the tally, the jobs, the plan, the pause and the failures,
+--            and what its idempotency key names
 -- ARGV[1..]  for each job, as JSON: id, campaign, version, tasks and pictures (that it has claimed), tally {name: count}
 --
 -- Returns how many were forgotten. A campaign without jobs is forgotten as well. A repeated call does nothing.
+
+-- So long a key still names a job that is gone (docs/http-api.md).
+local KEY_KEPT_MS = 30 * 24 * 60 * 60 * 1000
 
 local function release(hash, names, id)
   for _, name in ipairs(names) do
@@ -18,7 +22,7 @@ end
 local forgotten = 0
 for at, text in ipairs(ARGV) do
   local job = cjson.decode(text)
-  local first = 5 + (at - 1) * 7
+  local first = 5 + (at - 1) * 8
   if redis.call('HGET', KEYS[first], 'version') == job.version then
     release(KEYS[2], job.tasks, job.id)
     release(KEYS[3], job.pictures, job.id)
@@ -29,6 +33,7 @@ for at, text in ipairs(ARGV) do
     redis.call('DEL', KEYS[first], KEYS[first + 1])
     redis.call('ZREM', KEYS[first + 3], job.id)
     redis.call('ZREM', KEYS[first + 6], job.id)
+    redis.call('PEXPIRE', KEYS[first + 7], KEY_KEPT_MS)
     if redis.call('EXISTS', KEYS[first + 3]) == 0 then
       redis.call('DEL', KEYS[first + 2], KEYS[first + 4], KEYS[first + 5])
       redis.call('ZREM', KEYS[4], job.campaign)

@@ -13,13 +13,13 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from jobs.errors import InvalidRequest, PictureError
+from jobs.idempotency import MAX_KEY_CHARACTERS
 from jobs.request import BlendRequest, in_plain_words, is_digest
 from producer.api.problems import Refused
 from producer.client import DEFAULT_CAMPAIGN
 
 BODY_SECONDS = 120.0
 MULTIPART_EXTRA_BYTES = 64 * 1024
-MAX_KEY_CHARACTERS = 255
 PICTURE_TYPES = frozenset({"", "application/octet-stream", "image/png", "image/jpeg", "image/webp", "image/gif"})
 
 
@@ -101,7 +101,7 @@ async def _idempotency_key(
     request: Request,
     idempotency_key: Annotated[
         str | None,
-        Header(description="your own name for the job within its campaign: 1 to 255 visible ASCII characters"),
+        Header(description="your own name for the job, whatever its campaign: 1 to 255 visible ASCII characters"),
     ] = None,
 ) -> str | None:
     given = request.headers.getlist("idempotency-key")

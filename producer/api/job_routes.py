@@ -26,8 +26,8 @@ EXAMPLE = {"images": DIGESTS, "dimensions": "SQUARE", "custom_id": "order-17", "
 def enqueue(blends: Blends, body: JsonBody, key: IdempotencyKey, response: Response) -> JobView:
     """Enqueue a blend. When this is answered, the job survives a power cut.
 
-    The same `Idempotency-Key` and body give the same job again, and another body 422. Without a key the same pictures
-    with the same options, in the same campaign, are the same job.
+    The same `Idempotency-Key` and body give the same job again, and another body 422, whatever its campaign; 410 when
+    the job was purged. Without a key the same pictures with the same options, in the same campaign, are the same job.
     """
     new = NewJob.read(body)
     job = JobView.of(blends.enqueue(new.request, campaign=new.campaign, idempotency_key=key))

@@ -46,7 +46,17 @@ def test_the_same_key_and_body_are_the_same_job_and_another_body_is_refused(serv
     again = service.http.post("/v1/jobs", json=body, headers=key)
     assert first.status_code == again.status_code == 202
     assert first.json()["id"] == again.json()["id"]
-    problem(service.http.post("/v1/jobs", json=service.job(), headers=key), 422, "idempotency_conflict")
+    for other in (service.job(), body | {"campaign": "another"}):
+        problem(service.http.post("/v1/jobs", json=other, headers=key), 422, "idempotency_conflict")
+
+
+def test_a_key_outlives_its_job(service: Service, blends: Producer) -> None:
+    body, key = service.job(campaign="purged"), {"Idempotency-Key": "order-18"}
+    job_id = service.http.post("/v1/jobs", json=body, headers=key).json()["id"]
+    blends.cancel(job_id)
+    blends.campaign("purged").purge()
+    said = problem(service.http.post("/v1/jobs", json=body, headers=key), 410, "job_purged")
+    assert job_id in said["detail"]
 
 
 @pytest.mark.parametrize("keys", [[""], ["a b"], ["x" * 256], ["é"], ["a", "a"], ["a", "b"]])

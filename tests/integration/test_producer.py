@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 from PIL import Image
 
 from jobs import events
@@ -25,12 +27,14 @@ from jobs.errors import (
     EpochLost,
     IdempotencyConflict,
     JobNotFound,
+    JobPurged,
     PictureError,
     StoreUnavailable,
     UsageError,
     WaitTimeout,
 )
 from jobs.events import AnswerKind
+from jobs.idempotency import digest_of
 from jobs.job import Job, Picture, Status, TaskStatus
 from jobs.keys import Keys
 from jobs.queue import BROKER_PREFIX, Wakeups, make_app
@@ -167,6 +171,68 @@ def test_a_key_names_one_request(blends: Producer, pair: BlendRequest) -> None:
         other = BlendRequest.parse(noted.model_dump() | changes)
         with pytest.raises(IdempotencyConflict, match=f"order-17.*{job.id}"):
             blends.enqueue(other, idempotency_key="order-17")
+
+
+def test_a_key_names_one_request_whatever_the_campaign(blends: Producer, pair: BlendRequest) -> None:
+    """I2: a service that named another campaign by mistake does not pay a second time."""
+    job = blends.enqueue(pair, campaign="summer", idempotency_key="order-17")
+    with pytest.raises(IdempotencyConflict, match=f"order-17.*{job.id}"):
+        blends.enqueue(pair, campaign="winter", idempotency_key="order-17")
+    assert blends.enqueue(pair, campaign="summer", idempotency_key="order-17") == job
+    assert blends.enqueue(pair, campaign="winter").idempotency_key is None
+    assert blends.store.counts() == {"waiting": 2}
+
+
+def test_one_batch_may_hold_good_and_bad_keys(blends: Producer, pair: BlendRequest) -> None:
+    turned = BlendRequest(images=pair.images[::-1])
+    outcomes = blends.enqueue_each([pair, turned, pair, turned, turned], ["a", "a", "a", None, "b"], campaign="c")
+    assert [type(one) for one in outcomes] == [Job, IdempotencyConflict, Job, Job, Job]
+    assert outcomes[0] == outcomes[2]
+    assert blends.store.counts("c") == {"waiting": 3}
+
+
+def test_a_key_outlives_its_job(blends: Producer, pair: BlendRequest, keys: Keys) -> None:
+    """I2: whoever asks again after a purge is told so, and does not pay a second time."""
+    job = blends.enqueue(pair, idempotency_key="order-17")
+    client, name = connect(blends.settings.redis_address()), keys.idempotency(digest_of("order-17"))
+    assert client.pttl(name) == -1, "it ends no sooner than its job"
+    blends.cancel(job)
+    blends.campaign("default").purge()
+    with pytest.raises(JobNotFound):
+        blends.get(job)
+    with pytest.raises(JobPurged, match=f"order-17.*{job.id}"):
+        blends.enqueue(pair, idempotency_key="order-17")
+    with pytest.raises(IdempotencyConflict):
+        blends.enqueue(pair, campaign="winter", idempotency_key="order-17")
+    days = client.pttl(name) / 86_400_000
+    client.delete(name)  # what those days do
+    client.close()
+    assert 29.9 < days <= 30
+    assert blends.enqueue(pair, idempotency_key="order-17").id == job.id
+
+
+def test_a_lost_acknowledgement_of_a_keyed_job_is_asked_for_again(
+    blends: Producer, pair: BlendRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The repeated script finds the key claimed, by the very job that it creates."""
+    script, lost = blends.store._create_script, iter([redis.ConnectionError("cut")])
+
+    def loses_the_first_reply(**call: Any) -> Any:
+        answer = script(**call)
+        for error in lost:
+            raise error
+        return answer
+
+    monkeypatch.setattr(blends.store, "_create_script", loses_the_first_reply)
+    job = blends.enqueue(pair, idempotency_key="order-17")
+    assert blends.get(job) == job
+    assert next(lost, None) is None
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "\ud800"])
+def test_a_key_that_cannot_be(blends: Producer, pair: BlendRequest, key: str) -> None:
+    with pytest.raises(UsageError, match="idempotency key"):
+        blends.enqueue(pair, idempotency_key=key)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "ü", "x" * 65, "a/b", "a\n"])

@@ -178,7 +178,7 @@ def test_a_job_is_cancelled_and_tried_again_and_submitting_resumes(stack: Stack,
     settings = stack.settings("producer")
     with Producer(settings) as blends, httpx.Client(base_url=stack.api) as api:
         api.post("/sandbox/faults", json={"refuse_key": True}).raise_for_status()
-        job = blends.enqueue(request(tmp_path, 3, 4))
+        job = blends.enqueue(request(tmp_path, 3, 4), idempotency_key="order-17")
         stack.until(lambda: blends.store.gate.paused() is not None, "submitting pauses")
         assert blends.cancel(job).after.status is Status.CANCELLED
         assert blends.retry(job).changed
