@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AliasChoices,
@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from jobs.errors import InvalidRequest
+from jobs.in_memory import ImageSource, as_text
 
 MIN_IMAGES = 2
 MAX_IMAGES = 5
@@ -60,7 +61,8 @@ class BlendRequest(BaseModel):
 
     Args:
         images: 2 to 5 pictures, in the order the API is to see them: file paths, web addresses (fetched once, when
-            the job is enqueued), `data:` URLs, or digests (`sha256:…`) of pictures that are already in the image store.
+            the job is enqueued), bytes, files open for reading bytes, PIL images, `data:` URLs, or digests
+            (`sha256:…`) of pictures that are already in the image store.
         bot_type: MID_JOURNEY (default) or NIJI_JOURNEY.
         dimensions: PORTRAIT (2:3), SQUARE (1:1, default) or LANDSCAPE (3:2).
         instance_id: only the account of this id may run the job.
@@ -79,7 +81,7 @@ class BlendRequest(BaseModel):
     The API's own spellings (`base64Array`, `botType`, `instanceId`, …) are accepted too.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     images: Annotated[tuple[str, ...], Field(validation_alias=_api_name("images", "base64Array"))]
     bot_type: Annotated[BotType, Field(validation_alias=_api_name("bot_type", "botType"))] = BotType.MID_JOURNEY
@@ -101,12 +103,35 @@ class BlendRequest(BaseModel):
     priority: Annotated[int, Field(ge=0, le=9)] = 0
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            images: Sequence[ImageSource],
+            bot_type: BotType | str = ...,
+            dimensions: Dimensions | str = ...,
+            instance_id: str | None = ...,
+            modes: Sequence[Mode | str] = ...,
+            remix: bool | None = ...,
+            remix_auto_considered: bool | None = ...,
+            notify_hook: str | None = ...,
+            state: str | None = ...,
+            custom_id: str | None = ...,
+            priority: int = ...,
+            metadata: Mapping[str, Any] = ...,
+        ) -> None:
+            """What pydantic takes, which is more than the fields hold."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Without the data of any picture (I8)."""
+        for name, value in super().__repr_args__():
+            yield name, tuple(map(_without_data, self.images)) if name == "images" else value
+
     @field_validator("images", mode="before")
     @classmethod
-    def _paths_are_text(cls, value: object) -> object:
-        if isinstance(value, (list, tuple)):
-            return tuple(str(item) if hasattr(item, "__fspath__") else item for item in value)
-        return value
+    def _pictures_are_text(cls, value: object) -> object:
+        return tuple(map(as_text, value)) if isinstance(value, (list, tuple)) else value
 
     @field_validator("images")
     @classmethod
@@ -154,6 +179,10 @@ class BlendRequest(BaseModel):
     def with_images(self, digests: tuple[str, ...]) -> BlendRequest:
         """The same request, its pictures named by digest."""
         return self.model_copy(update={"images": digests})
+
+
+def _without_data(image: str) -> str:
+    return f"{image.partition(',')[0][:60]},…" if is_data_url(image) else image
 
 
 def _deeper_than(levels: int, value: JsonValue) -> bool:
