@@ -47,6 +47,17 @@ def entry(job: Job) -> list[str]:
     return [job.campaign, status.value, "" if progress is None else str(progress)]
 
 
+def present(job: Job, place: str) -> Changed:
+    """A job as it is, told as a change.
+
+    Args:
+        job: as it was read after `place` was the newest change.
+        place: where to go on from.
+    """
+    status, progress = shown(job)
+    return Changed(place, job.id, job.campaign, status, progress)
+
+
 class Changes:
     """
     Args:

@@ -8,21 +8,22 @@ with Producer() as blends:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
+from jobs.changes import MAX_BLOCK_SECONDS, Changed
 from jobs.download import Downloads
 from jobs.epoch import Epoch
-from jobs.errors import InvalidRequest, StoreForbidden, StoreUnavailable, WaitTimeout
+from jobs.errors import InvalidRequest, PictureMissing, StoreForbidden, StoreUnavailable
 from jobs.events import Cancel, Retry
 from jobs.idempotency import check_key
 from jobs.images import Check, ImageStore
-from jobs.job import Job, Reason, Status
+from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.picture_formats import check_picture
 from jobs.policy import Policy
@@ -35,33 +36,13 @@ from jobs.store import Applied, JobStore
 from producer.campaign import check_name
 from producer.control import CampaignControl
 from producer.enqueueing import Enqueueing
+from producer.files import atomic_file
+from producer.following import Events, Finished, Patience, Results
 from producer.pictures import Pictures
 from producer.tokens import Tokens
 
 DEFAULT_CAMPAIGN = "default"
-_POLL_FIRST_SECONDS = 0.05
-_POLL_GROWTH = 1.5
-_POLL_MAX_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What became of a job: its picture, or the reason why there is none.
-
-    `picture` is the file in the image store, not to be changed; None when the job did not succeed, or when this
-    machine does not share the image store of the worker that fetched it.
-    """
-
-    job: Job
-    picture: Path | None
-
-    @property
-    def status(self) -> Status:
-        return self.job.status
-
-    @property
-    def reason(self) -> Reason | None:
-        return self.job.reason
+T = TypeVar("T")
 
 
 class Producer:
@@ -239,21 +220,76 @@ class Producer:
             WaitTimeout: the time is up; the job goes on, and may be waited for again. Also a TimeoutError.
             JobNotFound: there is no such job.
         """
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        pause = _POLL_FIRST_SECONDS
+        patience = Patience(timeout_seconds)
         while not (now := self.get(job)).status.final:
-            left = pause if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                raise WaitTimeout(
-                    f"job {now.id} is still {now.status} after {timeout_seconds:g} s; it goes on, wait for it again"
-                )
-            time.sleep(min(pause, left))
-            pause = min(pause * _POLL_GROWTH, _POLL_MAX_SECONDS)
-        return self._finished(now)
+            time.sleep(patience.pause_seconds(now))
+        return Finished.of(now, self.images)
 
-    def _finished(self, job: Job) -> Finished:
-        stored = self.images.find(job.picture.digest) if job.picture and job.status is Status.SUCCEEDED else None
-        return Finished(job, stored.path if stored else None)
+    def picture(self, job: Job | str) -> bytes:
+        """The finished picture, as the API made it.
+
+        Raises:
+            PictureMissing: there is none yet, or never will be; or this machine does not share the image store.
+            JobNotFound: there is no such job.
+        """
+        found = self.get(job)
+        if found.picture is None or found.status is not Status.SUCCEEDED:
+            raise PictureMissing(
+                f"job {found.id} has no picture: it is {found.status}; `wait` tells what becomes of it"
+            )
+        with self.images.open(found.picture.digest) as file:
+            return file.read()
+
+    def save(self, job: Job | str, path: str | PathLike[str]) -> Path:
+        """Write the finished picture to a file, in the place of what is there. It appears whole or not at all.
+
+        Args:
+            job: the job or its id.
+            path: the file; its folder is there already.
+
+        Returns:
+            The path.
+
+        Raises:
+            PictureMissing, JobNotFound: as for `picture`.
+            OSError: the file cannot be written.
+        """
+        target = Path(path)
+        data = self.picture(job)
+        with atomic_file(target) as file:
+            file.write(data)
+        return target
+
+    # Following along -------------------------------------------------------------------------------------------
+
+    def events(
+        self, after: str | None = None, *, campaign: str | None = None, job: Job | str | None = None
+    ) -> Iterator[Changed]:
+        """What becomes of jobs, without end: each change of a status or of the progress, from the moment of this call.
+
+        Args:
+            after: the `id` of the last event you had, to go on from there; the newest 10,000 are kept.
+            campaign: only its jobs.
+            job: only this one; without `after` the first event is how it is now.
+
+        Raises:
+            ChangesMissed: `after` is too long ago, or you were too slow; the jobs themselves are the truth.
+            JobNotFound: there is no such job.
+        """
+        return _flow(Events(self.store, after, campaign, None if job is None else _id(job)).step)
+
+    def results(self, campaign: str) -> Iterator[Finished]:
+        """The finished jobs of a campaign, each once: first those that are, then the others as they finish.
+
+        Ends when all have. A job that waits in a paused campaign is waited for.
+
+        Raises:
+            CampaignNotFound: it has no jobs.
+        """
+        jobs = _flow(Results(self.store, check_name(campaign)).step)
+        return (Finished.of(job, self.images) for job in jobs)
+
+    # Orders ----------------------------------------------------------------------------------------------------
 
     def cancel(self, job: Job | str) -> Applied:
         """Give a job up. One that the API has already is cancelled there, if the API can; that may take a while.
@@ -307,6 +343,11 @@ class Producer:
 
     def _wake_collect(self, job_id: str) -> None:
         self._wakeups.collect(job_id)
+
+
+def _flow(step: Callable[[float], Sequence[T] | None]) -> Iterator[T]:
+    while (found := step(MAX_BLOCK_SECONDS)) is not None:
+        yield from found
 
 
 def _id(job: Job | str) -> str:

@@ -16,7 +16,8 @@ from ops.cli.job_view import job_lines
 from ops.cli.output import note, print_json
 from ops.cli.place import Place, place_options
 from ops.cli.request_options import request_fields, request_options
-from producer.client import DEFAULT_CAMPAIGN, Finished
+from producer.client import DEFAULT_CAMPAIGN
+from producer.following import Finished
 from producer.report import next_step, whole_record
 
 NO_PICTURE = 3

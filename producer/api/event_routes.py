@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from jobs.changes import Changed, shown
+from jobs.changes import Changed, present
 from jobs.errors import BlendqError, ChangesMissed
 from jobs.store import JobStore
 from producer.api.follower import PAGE, Follower, Subscription, Wanted, place_of
@@ -98,7 +98,7 @@ async def _events(
         place = await run_in_threadpool(store.newest_change) if last is None else last
         yield ": hello\n\n"
         if job_id is not None and last is None:
-            yield _event(await run_in_threadpool(_now, store, job_id, place))
+            yield _event(present(await run_in_threadpool(store.get, job_id), place))
         try:
             while earlier := await run_in_threadpool(store.changes, place, PAGE):
                 place = earlier[-1].id
@@ -132,12 +132,6 @@ async def _live(follower: Follower, subscription: Subscription, place: str) -> A
             subscription.missed = False
         with suppress(TimeoutError):
             await asyncio.wait_for(follower.left.wait(), INTERVAL_SECONDS)
-
-
-def _now(store: JobStore, job_id: str, place: str) -> Changed:
-    job = store.get(job_id)
-    status, progress = shown(job)
-    return Changed(place, job.id, job.campaign, status, progress)
 
 
 def _event(change: Changed) -> str:
