@@ -205,5 +205,5 @@ class AddressRules:
                 where = str(address) if host == str(address) else f"{host} ({address})"
                 raise AddressRefused(
                     f"the link leads to {where}, which is not on the public internet; "
-                    "if it is a machine of yours, add it to allowed_networks"
+                    "if it is a machine of yours, add it to BLENDQ_ALLOWED_NETWORKS"
                 )

@@ -79,7 +79,8 @@ class Downloads:
                     return found
                 url = found
         except WIRE_ERRORS as error:
-            raise DownloadError(f"the picture did not come: {type(error).__name__}") from error
+            why = f" ({error})" if isinstance(error, httpcore.ConnectError) else ""  # no such host, nobody listens
+            raise DownloadError(f"the picture did not come: {type(error).__name__}{why}") from error
         except PictureError as error:
             raise DownloadError(f"what came is not the picture: {error}") from error
         except AddressRefused as error:

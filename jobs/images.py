@@ -244,7 +244,7 @@ class ImageStore:
 def _check_size(size: int, max_bytes: int, name: str) -> None:
     if size > max_bytes:
         raise PictureError(
-            f"{name}: is over the limit of {max_bytes:,} bytes; make it smaller, or raise max_image_bytes"
+            f"{name}: is over the limit of {max_bytes:,} bytes; make it smaller, or raise BLENDQ_MAX_IMAGE_BYTES"
         )
 
 

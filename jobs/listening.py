@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
@@ -10,14 +11,14 @@ from jobs.errors import PortInUse
 BACKLOG = 2048
 
 
-def bind(host: str, port: int, *, part: str, setting: str) -> socket.socket:
+def bind(host: str, port: int, *, part: str, settings: str) -> socket.socket:
     """A socket that listens; made before anything else starts, so that a taken port is told at once.
 
     Args:
         host: the address; with a colon it is one of IPv6.
         port: 0 for any free one.
         part: who wants to listen, and
-        setting: the setting that names the port; both for the error's words.
+        settings: what the settings of its address begin with, before _HOST and _PORT; both for the error's words.
 
     Raises:
         PortInUse: somebody else listens there, or this machine has no such address.
@@ -26,9 +27,11 @@ def bind(host: str, port: int, *, part: str, setting: str) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise PortInUse(
-            f"the {part} cannot listen on {host}:{port}: {error.strerror}; set {setting} to a free one"
-        ) from error
+        why = str(error.strerror).partition(" (while ")[0]  # Python adds the address
+        mend = f"{settings}_PORT to a free one"
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            mend = f"{settings}_HOST to an address of this machine"
+        raise PortInUse(f"the {part} cannot listen on {host}:{port}: {why}; set {mend}") from error
 
 
 def url_of(listener: socket.socket) -> str:

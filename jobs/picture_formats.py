@@ -65,7 +65,7 @@ def read_small_header(file: BinaryIO, max_pixels: int, name: str) -> Header:
     if header.pixels > max_pixels:
         size = f"{header.width} x {header.height} pixels"
         raise PictureError(
-            f"{name}: {size} is over the limit of {max_pixels:,}; make it smaller, or raise max_image_pixels"
+            f"{name}: {size} is over the limit of {max_pixels:,}; make it smaller, or raise BLENDQ_MAX_IMAGE_PIXELS"
         )
     return header
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from pydantic import (
 
 from jobs.errors import InvalidRequest
 from jobs.in_memory import ImageSource, as_text
+from jobs.plain_words import in_plain_words
 
 MIN_IMAGES = 2
 MAX_IMAGES = 5
@@ -30,6 +31,7 @@ MAX_METADATA_CHARACTERS = 4096
 MAX_METADATA_DEPTH = 32
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class BotType(StrEnum):
@@ -201,34 +203,10 @@ def is_data_url(image: str) -> bool:
     return image[:5].lower() == "data:"
 
 
+def is_address(image: str) -> bool:
+    """Whether it is written as an address, of the web or not: a file's name has no `://`."""
+    return _ADDRESS.match(image) is not None
+
+
 def is_web_address(image: str) -> bool:
     return image[:8].lower().startswith(("http://", "https://"))
-
-
-def in_plain_words(error: ValidationError, noun: str = "field", spell: Callable[[str], str] = repr) -> str:
-    """A pydantic error as one line that a person can act on; never echoes a value (it may be picture data).
-
-    Args:
-        error: what the model said.
-        noun: what an unknown name is called.
-        spell: how an unknown name is written.
-    """
-    items = error.errors(include_input=False, include_url=False)
-    return "; ".join(_one_problem(dict(item), noun, spell) for item in items)
-
-
-def _one_problem(item: dict[str, Any], noun: str, spell: Callable[[str], str]) -> str:
-    name = ".".join(str(part) for part in item["loc"]) or "request"
-    match item["type"]:
-        case "extra_forbidden":
-            return f"unknown {noun} {spell(name)}"
-        case "missing":
-            return f"{name} is missing"
-        case "enum":
-            return f"{name} must be one of {item['ctx']['expected']}"
-        case "value_error":
-            return f"{name}: {item['ctx']['error']}"
-        case "string_too_long":
-            return f"{name} is over the limit of {item['ctx']['max_length']} characters"
-        case _:
-            return f"{name}: {item['msg'][0].lower()}{item['msg'][1:]}"

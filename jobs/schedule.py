@@ -13,8 +13,10 @@ from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jobs.errors import UsageError
+from jobs.plain_words import in_plain_words
 
 MIN_EVERY_SECONDS = 1.0
+MAX_SECONDS = 366 * 86400.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,10 +36,12 @@ class Schedule(BaseModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$", description="begins the names of its campaigns")]
     manifest: Annotated[str, Field(description="absolute path; may hold * and ?, and is read at each run")]
     cron: Annotated[str | None, Field(description="five fields: minute, hour, day, month, weekday")] = None
-    every_seconds: Annotated[float | None, Field(ge=MIN_EVERY_SECONDS)] = None
+    every_seconds: Annotated[float | None, Field(ge=MIN_EVERY_SECONDS, le=MAX_SECONDS)] = None
     timezone: Annotated[str, Field(description="of the cron fields, as Europe/Berlin")] = "UTC"
     overlap: Overlap = Overlap.SKIP
-    catch_up_seconds: Annotated[float, Field(ge=0, description="a run that comes later than this is left out")] = 3600.0
+    catch_up_seconds: Annotated[
+        float, Field(ge=0, le=MAX_SECONDS, description="a run that comes later than this is left out")
+    ] = 3600.0
     paused: bool = False
 
     @classmethod
@@ -49,14 +53,12 @@ class Schedule(BaseModel):
         try:
             return cls.model_validate({name: value for name, value in fields.items() if value is not None})
         except ValidationError as error:
-            first = error.errors()[0]
-            where = f"{first['loc'][0]}: " if first["loc"] else ""
-            raise UsageError(f"schedule: {where}{first['msg'].removeprefix('Value error, ')}") from error
+            raise UsageError(f"schedule: {in_plain_words(error)}") from error
 
     @model_validator(mode="after")
     def _has_a_clock(self) -> Self:
         if (self.cron is None) == (self.every_seconds is None):
-            raise ValueError("give either a cron expression or a number of seconds")
+            raise ValueError("give either a cron expression (--cron) or a number of seconds (--every)")
         try:
             zone = ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError) as error:

@@ -16,14 +16,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from jobs.addresses import parse_networks
 from jobs.errors import SettingsError
-from jobs.request import in_plain_words
-from jobs.signature import secret_bytes
+from jobs.plain_words import in_plain_words
+from jobs.setting_kinds import HttpUrl, Networks, PerSecond, RedisUrl, Seconds, WebhookSecret
 
 PREFIX = "BLENDQ_"
 CONFIG_VARIABLE = "BLENDQ_CONFIG"
@@ -49,41 +47,6 @@ class OnQueued(StrEnum):
     CONFIRM = "confirm"
     RESUBMIT = "resubmit"
     WAIT = "wait"
-
-
-def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in value):
-        raise ValueError("must look like https://host or https://host/path")
-    if parts.username or parts.password:
-        raise ValueError("must not carry a user or password; use the setting for the key")
-    if parts.query or parts.fragment:
-        raise ValueError("must not carry a query or a fragment")
-    parts.port  # noqa: B018  (raises ValueError when the port is not a number)
-    return value.rstrip("/")
-
-
-def _redis_url(value: str) -> str:
-    if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("must start with redis://, rediss:// or unix://")
-    return value
-
-
-def _networks(value: str) -> str:
-    return ",".join(map(str, parse_networks(value)))
-
-
-def _webhook_secret(value: SecretStr) -> SecretStr:
-    secret_bytes(value.get_secret_value())
-    return value
-
-
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-RedisUrl = Annotated[str, AfterValidator(_redis_url)]
-Networks = Annotated[str, AfterValidator(_networks)]
-WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
-PerSecond = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
 
 
 def _default_data_dir() -> Path:
@@ -218,8 +181,7 @@ class Settings(BaseModel):
 
     # Outbound.
     allowed_networks: Annotated[
-        str,
-        AfterValidator(_networks),
+        Networks,
         Field(
             description="networks beside the public internet that links may lead to, such as 10.1.0.0/16,fd00::/8; "
             "the API's own host and port are always allowed"

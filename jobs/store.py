@@ -113,7 +113,7 @@ class JobStore:
             JobNotFound: there is no such job.
         """
         if (job := self.find(job_id)) is None:
-            raise JobNotFound(f"there is no job {job_id}; `blendq campaign list` shows what there is")
+            raise JobNotFound(f"there is no job {job_id!r}; `blendq campaign list` shows what there is")
         return job
 
     def find_many(self, job_ids: Sequence[str]) -> list[Job | None]:
@@ -425,7 +425,7 @@ def _read(job_id: str, record: Any) -> tuple[Job, str]:
             raise record
     doc, version = record
     if doc is None:
-        raise JobNotFound(f"there is no job {job_id}")
+        raise JobNotFound(f"there is no job {job_id!r}; `blendq campaign list` shows what there is")
     return Job.model_validate_json(doc), to_text(version)
 
 

@@ -13,10 +13,11 @@ from typing import Annotated, Any
 import redis
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.addresses import parse_target
+from jobs.addresses import AddressRefused, parse_target
 from jobs.errors import StoreUnavailable, UsageError, WebhookNotFound
 from jobs.keys import Keys
 from jobs.notices import Kind, Notice
+from jobs.request import MAX_HOOK_CHARACTERS
 from jobs.server import lua, repeatable, server_time, to_ms, to_text, unavailable
 from jobs.signature import new_secret
 
@@ -97,9 +98,14 @@ class Webhooks:
             The endpoint, with its secret.
 
         Raises:
-            AddressRefused: it is no web address.
+            UsageError: it is no web address.
         """
-        parse_target(url)
+        try:
+            parse_target(url)
+        except AddressRefused as error:
+            raise UsageError(f"webhook: {error}; give an address as https://shop.example/blends") from error
+        if len(url) > MAX_HOOK_CHARACTERS:
+            raise UsageError(f"webhook: the address is over the limit of {MAX_HOOK_CHARACTERS} characters")
         now = server_time(self._redis)
         made = Webhook(
             id=f"wh_{secrets.token_hex(6)}",

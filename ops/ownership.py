@@ -118,9 +118,8 @@ def data_dir_errors(data_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(
-            f"data folder {data_dir}: {error.strerror}; choose another with --data-dir or BLENDQ_DATA_DIR"
-        ) from error
+        why = "a file is in its way" if isinstance(error, FileExistsError) else error.strerror
+        raise UsageError(f"data folder {data_dir}: {why}; choose another with --data-dir or BLENDQ_DATA_DIR") from error
 
 
 def make_data_dir(data_dir: Path) -> None:

@@ -57,7 +57,7 @@ def campaign_name(*places: Path) -> str:
     The same file always gives the same name, so that running it again finds the jobs it has. Two files of one name
     in two folders are two campaigns.
     """
-    paths = [place.resolve() for place in places]
+    paths = [Path(os.path.realpath(place)) for place in places]  # of a loop of links too
     ascii_stem = unicodedata.normalize("NFKD", "-".join(path.stem for path in paths)).encode("ascii", "ignore").decode()
     stem = re.sub(r"[^a-z0-9]+", "-", ascii_stem.lower())[:_STEM_CHARACTERS].strip("-") or "campaign"
     return f"{stem}-{hashlib.sha256(os.fsencode(chr(0).join(map(str, paths)))).hexdigest()[:_HASH_CHARACTERS]}"

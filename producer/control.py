@@ -14,6 +14,7 @@ from jobs.errors import BlendqError, UsageError
 from jobs.events import Cancel, Event, Retry
 from jobs.job import RETRIABLE, Job, Status
 from jobs.pause import PERSON, Pause
+from jobs.plain_words import in_plain_words
 from jobs.plan import Plan
 from jobs.store import Applied, JobStore
 from producer.campaign import summary
@@ -88,8 +89,7 @@ class CampaignControl:
         try:
             plan = Plan.model_validate(self.plan.model_dump() | changes)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise UsageError(f"{first['loc'][0]}: {first['msg'].lower()}, not {first['input']!r}") from error
+            raise UsageError(in_plain_words(error)) from error
         self._store.turns.keep_plan(self.name, plan)
         self._wake()
         return plan

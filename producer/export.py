@@ -62,7 +62,7 @@ class Form:
         table: `results.csv` too.
 
     Raises:
-        UsageError: the template names something else.
+        UsageError: the template names something else, or another folder.
     """
 
     template: str = "{custom_id}"
@@ -76,6 +76,8 @@ class Form:
             raise UsageError(f"name {self.template!r}: {error}; write {{custom_id}}, {{id}} or {{number}}") from error
         if not fields or any(name not in _NAME_FIELDS or spec or how for _, name, spec, how in fields):
             raise UsageError(f"name {self.template!r}: must have {{custom_id}}, {{id}} or {{number}}, and no others")
+        if "/" in self.template or "\\" in self.template:
+            raise UsageError(f"name {self.template!r}: is of a file in the folder, so it takes no / and no \\")
 
     def name(self, row: Row, job_id: str) -> str:
         return self.template.format(custom_id=row.request.custom_id or job_id, id=job_id, number=row.line)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from jobs.errors import InvalidRequest, ManifestError, RowProblem
-from jobs.request import BlendRequest, is_data_url, is_digest, is_web_address
-from producer.rows import Found, csv_fields, json_fields, lines_of, open_text, parse_fields
+from jobs.request import BlendRequest, is_address, is_data_url, is_digest
+from producer.rows import Found, csv_fields, json_fields, parse_fields
+from producer.text import lines_of, open_text
 from producer.yaml_rows import yaml_fields
 
 Reader = Callable[[Path, Iterator[str]], Iterator[tuple[int, Found]]]
@@ -142,7 +143,7 @@ def good_rows(name: str, rows: Iterable[Row | RowProblem], max_problems: int = M
 
 def _with_absolute_paths(request: BlendRequest, folder: Path, root: Path | None) -> BlendRequest:
     def absolute(image: str) -> str:
-        if is_data_url(image) or is_web_address(image) or is_digest(image):
+        if is_data_url(image) or is_address(image) or is_digest(image):
             return image
         if root is not None and image.startswith(("/", "~")):
             raise InvalidRequest(f"{image[:200]}: name pictures by paths that are relative to the manifest")

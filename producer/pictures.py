@@ -10,7 +10,7 @@ from jobs.errors import PictureError, RowProblem
 from jobs.images import ImageStore, StoredImage
 from jobs.opening import name_of
 from jobs.report import source_name
-from jobs.request import is_data_url, is_digest, is_web_address
+from jobs.request import is_address, is_data_url, is_digest, is_web_address
 from producer.manifest import Row
 from producer.smaller import ORIGINAL_MAX_BYTES, Fit, Smaller
 
@@ -74,10 +74,12 @@ class Pictures:
     def _digest(self, image: str) -> str:
         if is_digest(image):
             if self.images.find(image) is None:
-                raise PictureError(f"{image}: is not in the image store; give the picture's file")
+                raise PictureError(f"{image}: is not in the image store; store the picture first, or give its file")
             return image
         if is_web_address(image):
             return self._to_send(self._fetched(image), source_name(image))
+        if is_address(image):
+            raise PictureError(f"{source_name(image)[:200]}: is no http or https address; give one, or a file's name")
         return self._to_send(self._originals.put_file(Path(image), root=self._root), name_of(Path(image), self._root))
 
     def _to_send(self, stored: StoredImage, name: str) -> str:

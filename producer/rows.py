@@ -9,14 +9,13 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 from pydantic import AliasChoices
 
 from jobs.errors import InvalidRequest, ManifestError
 from jobs.request import MAX_IMAGES, BlendRequest
+from producer.text import MAX_LINE_CHARACTERS
 
-MAX_LINE_CHARACTERS = 64 << 20  # a line may carry five pictures as data URLs
 _PICTURE_COLUMNS = tuple(f"image{number}" for number in range(1, MAX_IMAGES + 1))
 # Where several pictures share a cell: `|`, else `;`, but not the one inside a data URL.
 _IMAGE_SEPARATOR = re.compile(r";(?!base64,)")
@@ -84,38 +83,6 @@ def _shown(name: str) -> str:
 def _hint(name: str, known: Iterable[str] = _FIELDS) -> str:
     close = difflib.get_close_matches(name[:60], list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
-
-
-def open_text(path: Path) -> IO[str]:
-    try:
-        # newline="": line ends are left as they are, for csv; utf-8-sig: spreadsheets start a file with a mark.
-        return path.open(encoding="utf-8-sig", newline="")
-    except FileNotFoundError as error:
-        raise ManifestError(f"{path}: no such file; check the name") from error
-    except IsADirectoryError as error:
-        raise ManifestError(f"{path}: is a folder; give the manifest in it") from error
-    except PermissionError as error:
-        raise ManifestError(f"{path}: may not be read; allow this user to read it") from error
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"{path}: cannot be opened ({error}); check the name") from error
-
-
-def lines_of(path: Path, file: IO[str]) -> Iterator[str]:
-    """The file's lines with their ends, each at most MAX_LINE_CHARACTERS long."""
-    number = 0
-    try:
-        while line := file.readline(MAX_LINE_CHARACTERS + 1):
-            number += 1
-            if len(line) > MAX_LINE_CHARACTERS:
-                limit = f"the limit of {MAX_LINE_CHARACTERS:,} characters"
-                raise ManifestError(f"{path}: line {number} is over {limit}; name picture files, not their data")
-            if "\0" in line:
-                raise ManifestError(f"{path}: is not a text file (line {number}); save it as UTF-8 text")
-            yield line
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: is not UTF-8 text (after line {number}); save it as UTF-8") from error
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror}); check the file") from error
 
 
 def json_fields(_path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Found]]:

@@ -95,7 +95,7 @@ def listen(settings: Settings) -> socket.socket:
         PortInUse: somebody else listens there.
     """
     host, port = settings.receiver_host, settings.receiver_port
-    made = bind(host, port, part="receiver", setting="BLENDQ_RECEIVER_PORT")
+    made = bind(host, port, part="receiver", settings="BLENDQ_RECEIVER")
     # What the kernel keeps for a connection that does not read, or sends without end; it would be megabytes.
     for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
         made.setsockopt(socket.SOL_SOCKET, option, KERNEL_BUFFER_BYTES)

@@ -95,9 +95,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = cli.main(args=arguments, prog_name="blendq", standalone_mode=False)
         sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as problem:  # nothing is wrong yet: somebody looks around
+        click.echo(problem.format_message(), err=True)
+        return problem.exit_code
     except click.ClickException as problem:
         command = problem.ctx.command_path if isinstance(problem, click.UsageError) and problem.ctx else "blendq"
-        error(f"{problem.format_message()} (see `{command} --help`)")
+        error(f"{problem.format_message().removesuffix('.')} (see `{command} --help`)")
         return problem.exit_code
     except (click.Abort, KeyboardInterrupt):
         note("interrupted; nothing is lost, the same command again goes on")

@@ -161,7 +161,8 @@ def check_writable(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise UsageError(f"folder {out}: cannot be written ({error.strerror}); choose another with --out") from error
+        why = "a file is in its way" if isinstance(error, FileExistsError) else error.strerror
+        raise UsageError(f"folder {out}: cannot be written ({why}); choose another with --out") from error
 
 
 # Running -----------------------------------------------------------------------------------------------------------

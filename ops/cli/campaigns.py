@@ -17,6 +17,7 @@ from ops.cli.options import share
 from ops.cli.output import note, print_json
 from ops.cli.place import Place, place_options
 from ops.cli.progress import Progress, finished, open_display, total
+from ops.cli.values import Number
 from producer.campaign import summaries, summary
 from producer.control import Ordered
 from producer.report import campaign_json, plan_json
@@ -24,6 +25,7 @@ from producer.report import campaign_json, plan_json
 FAILURES_SHOWN = 5
 SOME_FAILED = 3
 WATCH_SECONDS = 0.5
+MAX_AGE_DAYS = 36_500.0
 
 
 @click.group()
@@ -116,7 +118,9 @@ def resume_campaign(name: str, sandbox: str | None, data_dir: Path | None, as_js
 
 @campaign.command("plan")
 @click.argument("name")
-@click.option("--weight", type=float, metavar="W", help="Its share of the slots, beside other campaigns' (default 1).")
+@click.option(
+    "--weight", type=Number(), metavar="W", help="Its share of the slots, beside other campaigns' (default 1)."
+)
 @click.option("--max-submissions", metavar="N|none", help="Pause when so many are, or may be, paid for.")
 @click.option("--stop-after-failures", metavar="PERCENT|none", help="Pause when so many of the finished jobs failed.")
 @place_options
@@ -188,7 +192,7 @@ def retry_campaign(
 @campaign.command("purge")
 @click.argument("name")
 @click.option(
-    "--older-than", type=click.FloatRange(0), default=0.0, metavar="DAYS", help="Only those finished so long ago."
+    "--older-than", type=Number(0, MAX_AGE_DAYS), default=0.0, metavar="DAYS", help="Only those finished so long ago."
 )
 @click.option("--yes", is_flag=True, help="Do it; without this it is only said what would be done.")
 @place_options

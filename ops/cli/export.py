@@ -11,6 +11,7 @@ from ops.cli.campaign_run import check_writable
 from ops.cli.output import print_json, print_pairs
 from ops.cli.place import Place, place_options
 from ops.cli.run_options import name_option
+from ops.cli.values import Folder
 from producer.campaign import summary
 from producer.export import Form, export
 from producer.manifest import Row
@@ -18,7 +19,7 @@ from producer.manifest import Row
 
 @click.command("export")
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where it goes.")
+@click.option("--out", type=Folder(), required=True, metavar="DIR", help="Where it goes.")
 @click.option(
     "--format",
     "table",

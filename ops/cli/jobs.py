@@ -16,6 +16,7 @@ from ops.cli.job_view import job_lines
 from ops.cli.output import note, print_json
 from ops.cli.place import Place, place_options
 from ops.cli.request_options import request_fields, request_options
+from ops.cli.values import Number
 from producer.client import DEFAULT_CAMPAIGN
 from producer.following import Finished
 from producer.report import next_step, whole_record
@@ -33,7 +34,7 @@ NO_PICTURE = 3
 @click.option("--campaign", default=DEFAULT_CAMPAIGN, show_default=True, metavar="NAME", help="Where it belongs.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key is the same job, however often it is submitted.")
 @click.option("--wait", is_flag=True, help="Wait for the picture, and print its file's name.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Wait at most so long.")
+@click.option("--timeout", type=Number(0, min_open=True), metavar="SECONDS", help="Wait at most so long.")
 @place_options
 def submit(
     images: tuple[str, ...],

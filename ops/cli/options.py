@@ -11,6 +11,7 @@ import click
 
 from jobs.errors import UsageError
 from jobs.settings import Settings
+from ops.cli.values import Number
 from ops.local import SANDBOX_SPEED, SandboxChoice
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,7 +28,7 @@ def sandbox_options(command: F) -> F:
     )
     speed = click.option(
         "--speed",
-        type=click.FloatRange(0, 10_000, min_open=True),
+        type=Number(0, 10_000, min_open=True),
         help=f"How many times faster than life the sandbox works (default {SANDBOX_SPEED:g}).",
     )
     return sandbox(speed(command))

@@ -6,10 +6,11 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from ops.cli.values import Folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,7 +19,7 @@ def data_dir_option(command: F) -> F:
     """`--data-dir`: None when it is not given, so that the setting holds."""
     return click.option(
         "--data-dir",
-        type=click.Path(path_type=Path),
+        type=Folder(),
         metavar="DIR",
         help="Where records and pictures are kept (default: BLENDQ_DATA_DIR, else ~/.local/state/blendq).",
     )(command)

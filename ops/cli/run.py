@@ -26,6 +26,7 @@ from ops.cli.run_options import (
     plan_changes,
     plan_options,
 )
+from ops.cli.values import Folder
 
 if TYPE_CHECKING:
     from jobs.pause import Pause
@@ -46,7 +47,7 @@ ADVICE = {
 @sandbox_options
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     default=Path("blends"),
     show_default=True,
     metavar="DIR",

@@ -12,6 +12,7 @@ from jobs.errors import UsageError
 from jobs.request import MAX_IMAGES, MIN_IMAGES
 from jobs.settings import Settings
 from ops.cli.options import share
+from ops.cli.values import Number
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLAN_OPTIONS = ("max_submissions", "max_cost", "price", "stop_after_failures", "weight")
@@ -62,13 +63,13 @@ def plan_options(command: F) -> F:
         command,
         click.option("--max-submissions", type=click.IntRange(1), metavar="N",
                      help="Pause the campaign when so many are, or may be, paid for, over all its runs."),
-        click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="AMOUNT",
+        click.option("--max-cost", type=Number(0, min_open=True), metavar="AMOUNT",
                      help="The same as an amount, at the price of one."),
-        click.option("--price", type=click.FloatRange(0, min_open=True), metavar="AMOUNT",
+        click.option("--price", type=Number(0, min_open=True), metavar="AMOUNT",
                      help="What one submission costs (default: BLENDQ_PRICE_PER_JOB)."),
         click.option("--stop-after-failures", metavar="PERCENT",
                      help="Pause the campaign when so many of its finished jobs failed, as 20%."),
-        click.option("--weight", type=click.FloatRange(0, 1000, min_open=True), metavar="W",
+        click.option("--weight", type=Number(0, 1000, min_open=True), metavar="W",
                      help="The campaign's share of the slots, beside others' (default 1)."),
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from jobs.schedule import Outcome, Overlap, Ran, Schedule
 from jobs.schedules import Run, Schedules
 from ops.cli.output import data_dir_option, note, print_json
 from ops.cli.place import Place, place_options
+from ops.cli.values import Number
 from producer.campaign import check_name
 from producer.client import Producer
 
@@ -40,12 +41,14 @@ def _open(place: Place) -> Iterator[tuple[Producer, Schedules]]:
 @click.argument("name")
 @click.argument("manifest")
 @click.option("--cron", metavar="EXPR", help="Minute, hour, day, month, weekday: '0 3 * * *' is every night at three.")
-@click.option("--every", "every_seconds", type=float, metavar="SECONDS", help="Instead: again and again after so long.")
+@click.option(
+    "--every", "every_seconds", type=Number(), metavar="SECONDS", help="Instead: again and again after so long."
+)
 @click.option("--timezone", metavar="ZONE", help="Of the cron expression, as Europe/Berlin (default UTC).")
 @click.option(
     "--overlap", type=click.Choice([one.value for one in Overlap]), help="While the run before is unfinished."
 )
-@click.option("--catch-up", "catch_up_seconds", type=float, metavar="SECONDS", help="Later runs are left out.")
+@click.option("--catch-up", "catch_up_seconds", type=Number(), metavar="SECONDS", help="Later runs are left out.")
 @place_options
 def add_schedule(
     name: str, manifest: str, sandbox: str | None, data_dir: Path | None, as_json: bool, **fields: Any

@@ -162,6 +162,8 @@ def _kinds(text: str | None) -> list[Kind]:
     names = [name.strip() for name in (text or "").split(",") if name.strip()]
     if unknown := [name for name in names if name not in EVENTS]:
         raise UsageError(f"there is no event {unknown[0]!r}; there are {', '.join(EVENTS)}")
+    if text is not None and not names:
+        raise UsageError(f"--events names none; leave it out for all, or give some of {', '.join(EVENTS)}")
     return [Kind(name) for name in names]
 
 

@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             directory = stack.enter_context(_directory(options.data_dir))
         except OSError as error:
-            return _complain(f"cannot use {options.data_dir}: {error.strerror}; choose another --data-dir")
+            why = "a file is in its way" if isinstance(error, FileExistsError) else error.strerror
+            return _complain(f"cannot use {options.data_dir}: {why}; choose another --data-dir")
         asyncio.run(_serve(options, directory, listening))
     return 0
 

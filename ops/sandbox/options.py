@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ops.sandbox.faults import DEFAULTS, SPOILS, Faults
 from ops.sandbox.personalities import Name
@@ -53,8 +53,15 @@ class SandboxOptions:
         return self.task_seconds[0] / self.speed, self.task_seconds[1] / self.speed
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; argparse would put thirty lines of options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see `{self.prog} --help`)\n")
+
+
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog="blendq sandbox", description="The Midjourney proxy API, simulated, with a ledger and faults on demand."
     )
     _add_server(made)

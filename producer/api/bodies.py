@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 from fastapi import Depends, Header, Request
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from jobs.errors import InvalidRequest, PictureError
 from jobs.idempotency import MAX_KEY_CHARACTERS
-from jobs.request import BlendRequest, in_plain_words, is_digest
+from jobs.plain_words import in_plain_words
+from jobs.request import BlendRequest, is_digest
 from producer.api.problems import Refused
 from producer.client import DEFAULT_CAMPAIGN
+
+M = TypeVar("M", bound=BaseModel)
 
 BODY_SECONDS = 120.0
 MULTIPART_EXTRA_BYTES = 64 * 1024
@@ -62,7 +65,8 @@ async def _json_body(request: Request) -> bytes:
 def must_be(request: Request, wanted: str) -> None:
     """Raises Refused (415) when the body does not say that it is of this media type."""
     if (given := media_type(request)) != wanted:
-        words = f"the body must be {wanted}, and say so in Content-Type; it says {given[:100] or 'nothing'!r}"
+        said = repr(given[:100]) if given else "nothing"
+        words = f"the body must be {wanted}, and say so in Content-Type; it says {said}"
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "media_type", words)
 
 
@@ -115,6 +119,20 @@ def is_key(key: str) -> bool:
     return 0 < len(key) <= MAX_KEY_CHARACTERS and all("!" <= character <= "~" for character in key)
 
 
+def from_json(model: type[M], body: bytes) -> M:
+    """
+    Raises:
+        Refused: it is not JSON (400).
+        InvalidRequest: it is, and not what the model says.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        if error.errors(include_input=False, include_url=False)[0]["type"] == "json_invalid":
+            raise Refused(HTTPStatus.BAD_REQUEST, "json", in_plain_words(error)) from error
+        raise InvalidRequest(in_plain_words(error)) from error
+
+
 JsonBody = Annotated[bytes, Depends(_json_body)]
 PictureBody = Annotated[bytes, Depends(_picture_body)]
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
@@ -133,12 +151,7 @@ class NewJob(BlendRequest):
             InvalidRequest: it is, and no job.
             PictureError: it names a picture by anything but its content: this machine's files are not for others.
         """
-        try:
-            new = cls.model_validate_json(body)
-        except ValidationError as error:
-            if error.errors(include_input=False, include_url=False)[0]["type"] == "json_invalid":
-                raise Refused(HTTPStatus.BAD_REQUEST, "json", in_plain_words(error)) from error
-            raise InvalidRequest(in_plain_words(error)) from error
+        new = from_json(cls, body)
         for number, image in enumerate(new.images, 1):
             if not is_digest(image) and image[:5].lower() != "data:":
                 raise PictureError(f"image {number}: must be a digest from PUT /v1/images, or a data URL")

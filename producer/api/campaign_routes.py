@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from jobs.errors import InvalidRequest
 from jobs.job import Status
-from jobs.request import in_plain_words
-from producer.api.bodies import JsonBody
+from producer.api.bodies import JsonBody, from_json
 from producer.api.parts import After, Blends, CampaignName, Limit, bad_cursor, model, takes
 from producer.api.views import CampaignPage, OrderedView
 from producer.campaign import summary
@@ -90,10 +88,7 @@ def retry_campaign(
 )
 def change_plan(blends: Blends, name: CampaignName, body: JsonBody) -> dict[str, Any]:
     """Ask for another weight, budget or bound on failures. It may be done before the first job is enqueued."""
-    try:
-        change = PlanChange.model_validate_json(body)
-    except ValidationError as error:
-        raise InvalidRequest(in_plain_words(error)) from error
+    change = from_json(PlanChange, body)
     plan = blends.campaign(name).change_plan(**change.model_dump(exclude_unset=True))
     return {"name": name, "plan": plan_json(plan)}
 

@@ -25,6 +25,7 @@ from jobs.errors import (
     StoreUnavailable,
     UsageError,
 )
+from jobs.plain_words import of_parameters
 
 RETRY_AFTER_SECONDS = 2
 # The first class that fits counts.
@@ -145,7 +146,7 @@ def _unexpected(request: Request, error: Exception) -> JSONResponse:
 def _invalid_parameters(request: Request, error: Exception) -> JSONResponse:
     """Never echoes a value."""
     assert isinstance(error, RequestValidationError)  # noqa: S101  (registered for it alone)
-    words = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+    words = of_parameters(error.errors())
     return _told(request, Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", words))
 
 

@@ -61,7 +61,7 @@ def run_service(settings: Settings, announce_file: Path | None = None) -> int:
         StoreUnavailable: no Redis answers.
     """
     log_to_stderr()
-    listener = bind(settings.service_host, settings.service_port, part="HTTP API", setting="BLENDQ_SERVICE_PORT")
+    listener = bind(settings.service_host, settings.service_port, part="HTTP API", settings="BLENDQ_SERVICE")
     decoder = Decoder()
     try:
         with listener, Producer(settings, check=decoder.check) as blends:

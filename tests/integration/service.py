@@ -55,7 +55,7 @@ def noise(size: int = 16) -> bytes:
 def flat(size: int) -> bytes:
     """Many pixels in few bytes."""
     file = io.BytesIO()
-    Image.new("RGB", (size, size)).save(file, "PNG")
+    Image.new("1", (size, size)).save(file, "PNG")
     return file.getvalue()
 
 

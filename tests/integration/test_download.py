@@ -238,7 +238,7 @@ def files_in(images: ImageStore) -> list[Path]:
 
 
 def test_this_machine_is_not_asked_unless_it_is_allowed(server: str, make: Make, images: ImageStore) -> None:
-    with pytest.raises(DownloadError, match=r"is not fetched: the link leads to 127\.0\.0\.1.*allowed_networks"):
+    with pytest.raises(DownloadError, match=r"is not fetched: the link leads to 127\.0\.0\.1.*BLENDQ_ALLOWED_NETWORKS"):
         make(None).fetch(f"{server}/good", images, nothing)
     assert _Pictures.seen == []
 

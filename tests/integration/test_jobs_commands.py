@@ -195,4 +195,4 @@ def test_cancel_and_retry_say_what_it_means(call: Any, blends: Producer, picture
 def test_an_unknown_job(call: Any, command: str) -> None:
     done = call("job", command, "job_none")
     assert (done.code, done.out) == (1, "")
-    assert "there is no job job_none" in done.err
+    assert "there is no job 'job_none'" in done.err

@@ -345,7 +345,7 @@ def test_a_private_address_is_refused(store: JobStore, sender: Sender, endpoint:
     send_until(sender(AddressRules()), lambda: bool(store.webhooks.deliveries(webhook.id)))
     refused = store.webhooks.deliveries(webhook.id)[0]
     assert refused.status is None
-    assert "allowed_networks" in str(refused.problem)
+    assert "BLENDQ_ALLOWED_NETWORKS" in str(refused.problem)
     assert endpoint.received == []
 
 

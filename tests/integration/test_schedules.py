@@ -227,7 +227,7 @@ def test_the_life_of_a_schedule_at_the_command_line(
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["add", "x", "m.csv"], 2, "either a cron expression or a number of seconds"),
+        (["add", "x", "m.csv"], 2, "either a cron expression (--cron) or a number of seconds"),
         (["add", "x", "m.csv", "--cron", "often"], 2, "'often'"),
         (["add", "a/b", "m.csv", "--every", "5"], 2, "letters, digits"),
         (["show", "none"], 1, "there is no schedule 'none'"),

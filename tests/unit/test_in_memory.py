@@ -82,8 +82,8 @@ def test_what_is_too_large_or_no_picture_is_refused(monkeypatch: pytest.MonkeyPa
         (endless, "over the limit of 100 bytes"),
         (io.StringIO("text"), "open it with mode 'rb'"),
         (closed, "closed file"),
-        (17, "valid string"),
-        (None, "valid string"),
+        (17, "must be text"),
+        (None, "must be text"),
     ]
     for source, words in bad:
         with pytest.raises(InvalidRequest, match=words):

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import producer.rows
+import producer.text
 from jobs.download import Downloads
 from jobs.errors import InvalidRequest, ManifestError, RowProblem
 from jobs.images import ImageStore, StoredImage
@@ -273,11 +273,16 @@ def test_nothing_in_it(folder: Path, content: str) -> None:
 
 @pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
 @pytest.mark.parametrize(
-    "content", [b"\x89PNG\r\n\x1a\n\0\0", b"image1,\0image2\n", "image1,image2\n".encode("utf-16")]
+    ("content", "said"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0", "line 1 is not UTF-8 text"),
+        (b"image1,\0image2\n", "is not a text file (line 1)"),
+        ("image1,image2\n".encode("utf-16"), "is UTF-16 text"),
+        (b"image1,image2\n/a,/b\n/a,/caf\xe9\n", "line 3 is not UTF-8 text"),
+    ],
 )
-def test_not_text(folder: Path, name: str, content: bytes) -> None:
-    text = refusal(folder, content, name)
-    assert "is not UTF-8 text" in text or "is not a text file" in text
+def test_not_text(folder: Path, name: str, content: bytes, said: str) -> None:
+    assert said in refusal(folder, content, name)
 
 
 def test_bad_rows_before_the_bad_place_are_named_too(folder: Path) -> None:
@@ -310,18 +315,18 @@ def test_unreadable(folder: Path) -> None:
 
 
 def test_unreadable_in_plain_words(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(*_: object, **__: object) -> None:
+    def denied(*_: object, **__: object) -> int:
         raise PermissionError(13, "Permission denied")
 
     path = written(folder, "")
-    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr(os, "open", denied)
     with pytest.raises(ManifestError, match="may not be read"):
         load_manifest(path)
 
 
 @pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
 def test_a_line_without_end(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producer.rows, "MAX_LINE_CHARACTERS", 1000)
+    monkeypatch.setattr(producer.text, "MAX_LINE_CHARACTERS", 1000)
     assert "line 1 is over the limit of 1,000 characters" in refusal(folder, "x" * 5000, name)
 
 

@@ -79,16 +79,16 @@ def test_a_runs_campaign_is_named_by_its_time() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({}, "either a cron expression or a number of seconds"),
+        ({}, "either a cron expression (--cron) or a number of seconds"),
         ({"cron": "* * * * *", "every_seconds": 5}, "either a cron expression"),
         ({"cron": "often"}, "'often' never comes, or is no cron expression"),
         ({"cron": "61 * * * *"}, "no cron expression"),
         ({"cron": "0 0 30 2 *"}, "never comes"),
         ({"cron": "* * * * *", "timezone": "Mars/Olympus"}, "no time zone 'Mars/Olympus'"),
         ({"cron": "* * * * *", "timezone": "../../etc/passwd"}, "no time zone"),
-        ({"every_seconds": 0.1}, "every_seconds: "),
-        ({"every_seconds": 5, "overlap": "sometimes"}, "overlap: "),
-        ({"every_seconds": 5, "catch_up_seconds": -1}, "catch_up_seconds: "),
+        ({"every_seconds": 0.1}, "every_seconds must be at least 1"),
+        ({"every_seconds": 5, "overlap": "sometimes"}, "overlap must be one of"),
+        ({"every_seconds": 5, "catch_up_seconds": -1}, "catch_up_seconds must be at least 0"),
     ],
 )
 def test_what_cannot_be_is_refused_in_plain_words(fields: dict[str, Any], said: str) -> None:
@@ -99,6 +99,6 @@ def test_what_cannot_be_is_refused_in_plain_words(fields: dict[str, Any], said: 
 
 
 def test_a_name_begins_campaign_names() -> None:
-    with pytest.raises(UsageError, match="name: "):
+    with pytest.raises(UsageError, match="name must look like"):
         Schedule.parse(name="a b", manifest="/x", cron="* * * * *")
     assert Schedule.parse(name="a", manifest="/x", every_seconds=5, timezone=None).overlap is Overlap.SKIP

@@ -91,7 +91,7 @@ def test_a_large_file_may_become_a_small_one(images: ImageStore, tmp_path: Path)
         [Row(1, BlendRequest(images=(str(path),) * 2))]
     )
     assert row == RowProblem(
-        1, f"{path}: is over the limit of 20,000 bytes; make it smaller, or raise max_image_bytes"
+        1, f"{path}: is over the limit of 20,000 bytes; make it smaller, or raise BLENDQ_MAX_IMAGE_BYTES"
     ), "what is sent keeps the limit"
 
 
