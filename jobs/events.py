@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from jobs.actions import Action
 from jobs.job import Picture, TaskStatus
 
 
@@ -24,10 +25,11 @@ class AnswerKind(StrEnum):
     # Proof that nothing was accepted, and that the same request never will be:
     MODERATED = "moderated"
     INVALID = "invalid"
+    NO_PARENT = "no_parent"  # of a follow-up: the grid that it carries on is not to be had any more
 
 
 PAUSING = frozenset({AnswerKind.QUOTA, AnswerKind.KEY, AnswerKind.WRONG_ADDRESS})
-HOPELESS = frozenset({AnswerKind.MODERATED, AnswerKind.INVALID})
+HOPELESS = frozenset({AnswerKind.MODERATED, AnswerKind.INVALID, AnswerKind.NO_PARENT})
 TAKING = frozenset({AnswerKind.ACCEPTED, AnswerKind.QUEUED})
 
 
@@ -150,6 +152,14 @@ class Retry:
     """A person orders another try; the only event that may pay again for a job that may have been paid for."""
 
 
+@dataclass(frozen=True)
+class Act:
+    """Follow-ups are wanted: at once where the job has succeeded, else when it does. `again`: one more of each."""
+
+    actions: tuple[Action, ...]
+    again: bool = False
+
+
 Event = (
     Release
     | Claim
@@ -167,4 +177,5 @@ Event = (
     | Conflict
     | Cancel
     | Retry
+    | Act
 )

@@ -19,8 +19,11 @@ from jobs.server import lua, server_time, to_bytes, to_ms, to_text, unavailable
 
 
 def rank(job: Job) -> int:
-    """The score of a ready job: the lowest goes first. Strict by priority, the oldest first within one."""
-    return (9 - job.request.priority) * RANKS_A_PRIORITY + job.order
+    """The score of a ready job: the lowest goes first. Strict by priority, the oldest first within one.
+
+    A follow-up is as old as its parent: it goes while the API still knows that one's task.
+    """
+    return (9 - job.request.priority) * RANKS_A_PRIORITY + (job.follows.order if job.follows else job.order)
 
 
 class Gate:

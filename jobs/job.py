@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from jobs.actions import Action, ActionKind
 from jobs.request import BlendRequest
 
 
@@ -149,8 +150,24 @@ class Attempt(_Record):
         return self.seen in (TaskStatus.IN_PROGRESS, TaskStatus.SUCCESS, TaskStatus.FAILURE) or bool(self.progress)
 
 
+class Follows(_Record):
+    """What a follow-up is of: the job whose grid it carries on, that job's place in the order, and what is done to it.
+
+    `take` is 2 and so on for further ones of the same action.
+    """
+
+    job_id: str
+    order: int
+    action: Action
+    take: int = 1
+
+    @property
+    def label(self) -> str:
+        return self.action.value if self.take == 1 else f"{self.action}-{self.take}"
+
+
 class Job(_Record):
-    """One blend from request to picture. Changed only by `lifecycle`, written only by `store`."""
+    """One blend, or a follow-up of one, from request to picture. Changed by `lifecycle`, written by `store` alone."""
 
     id: str
     campaign: str = "default"
@@ -173,6 +190,13 @@ class Job(_Record):
     reason: Reason | None = None
     picture: Picture | None = None
     finished_at: datetime | None = None
+    follows: Annotated[Follows | None, Field(description="what it is a follow-up of; none for a blend")] = None
+    follow_ups: Annotated[tuple[str, ...], Field(description="the ids of its own follow-ups")] = ()
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether its picture is a 2×2 grid, which can be carried on; an upscale is a single picture."""
+        return self.follows is None or self.follows.action.kind is not ActionKind.UPSCALE
 
     @property
     def attempt(self) -> Attempt | None:

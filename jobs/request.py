@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
 )
 
+from jobs.actions import Action
 from jobs.errors import InvalidRequest
 from jobs.in_memory import ImageSource, as_text
 from jobs.plain_words import in_plain_words
@@ -25,6 +26,7 @@ from jobs.plain_words import in_plain_words
 MIN_IMAGES = 2
 MAX_IMAGES = 5
 MAX_STATE_CHARACTERS = 255
+MAX_CUSTOM_ID_CHARACTERS = 200
 MAX_HOOK_CHARACTERS = 2000
 MAX_METADATA_CHARACTERS = 4096
 # A record that is nested deeper than pydantic reads (some 200 levels) could be written, and never be read again.
@@ -75,6 +77,8 @@ class BlendRequest(BaseModel):
         state: your own text, kept with the job and passed to the API where it fits; at most 255 characters.
         custom_id: your own name for the job; names the picture's file.
         priority: 0 (default) to 9 (first).
+        then: what is wanted of the finished blend: U1 to U4, V1 to V4, R (`Action`). Each becomes a job of its own as
+            soon as the blend has succeeded, and is paid for.
         metadata: any JSON object of yours, kept with the job; at most 4096 characters as JSON, 32 levels deep.
 
     Raises:
@@ -101,8 +105,9 @@ class BlendRequest(BaseModel):
         Field(validation_alias=_api_name("notify_hook", "notifyHook"), max_length=MAX_HOOK_CHARACTERS),
     ] = None
     state: Annotated[str | None, Field(max_length=MAX_STATE_CHARACTERS)] = None
-    custom_id: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    custom_id: Annotated[str | None, Field(min_length=1, max_length=MAX_CUSTOM_ID_CHARACTERS)] = None
     priority: Annotated[int, Field(ge=0, le=9)] = 0
+    then: Annotated[tuple[Action, ...], Field(max_length=len(Action))] = ()
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
     if TYPE_CHECKING:
@@ -121,6 +126,7 @@ class BlendRequest(BaseModel):
             state: str | None = ...,
             custom_id: str | None = ...,
             priority: int = ...,
+            then: Sequence[Action | str] = ...,
             metadata: Mapping[str, Any] = ...,
         ) -> None:
             """What pydantic takes, which is more than the fields hold."""
@@ -147,6 +153,11 @@ class BlendRequest(BaseModel):
         except UnicodeEncodeError as error:
             raise ValueError("holds text that is not valid Unicode (half a surrogate pair)") from error
         return value
+
+    @field_validator("then")
+    @classmethod
+    def _each_once(cls, value: tuple[Action, ...]) -> tuple[Action, ...]:
+        return tuple(dict.fromkeys(value))
 
     @field_validator("notify_hook")
     @classmethod

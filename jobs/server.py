@@ -93,8 +93,9 @@ def refusal(error: redis.ResponseError) -> str | None:
     return next((code for code in REFUSALS if code in words), None)
 
 
-def lua(name: str) -> str:
-    return files("jobs").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+def lua(*names: str) -> str:
+    """A script; of several files, the earlier ones define what the last one uses."""
+    return "".join(files("jobs").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8") for name in names)
 
 
 def server_time(client: redis.Redis) -> datetime:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from jobs.history import HistoryEntry
 from jobs.idempotency import content_of, digest_of, refused
 from jobs.job import Job, Status
 from jobs.keys import Keys
-from jobs.lifecycle import Moment, advance
+from jobs.lifecycle import Change, Moment, advance
 from jobs.outbox import Outbox
 from jobs.policy import Policy
 from jobs.server import from_ms, lua, refusal, repeatable, server_time, to_bytes, to_ms, to_text, to_time, unavailable
@@ -87,8 +87,8 @@ class JobStore:
         self.webhooks = Webhooks(client, self.keys)
         self.outbox = Outbox(client, self.keys)
         self._changes = Changes(client, self.keys)
-        self._save_script = client.register_script(lua("save"))
-        self._create_script = client.register_script(lua("create"))
+        self._save_script = client.register_script(lua("new_jobs", "save"))
+        self._create_script = client.register_script(lua("new_jobs", "create"))
         self._delete_script = client.register_script(lua("delete"))
         self._take_due_script = client.register_script(lua("take_due"))
 
@@ -339,11 +339,20 @@ class JobStore:
                 if change is None:
                     outcomes[place] = Applied(job, job)
                 else:
+                    change = self._with_orders(change)
                     writes[place] = Write.of(self.keys, job, change, event, version, now, bounds)
             except Exception as error:  # noqa: BLE001  (whatever is wrong with one is no reason to fail the others)
                 outcomes[place] = error
         outcomes |= zip(writes, self._save(list(writes.values())), strict=True)
         return [outcomes[place] for place in range(len(happened))]
+
+    def _with_orders(self, change: Change) -> Change:
+        """The follow-ups of a change with their places in the order of all jobs."""
+        if not change.follow_ups:
+            return change
+        first = self.next_orders(len(change.follow_ups))
+        placed = (job.but(order=order) for order, job in enumerate(change.follow_ups, first))
+        return replace(change, follow_ups=tuple(placed))
 
     def _load(self, job_ids: Sequence[str]) -> tuple[datetime, list[Any]]:
         """The server's clock, and for each job its record and version as kept there, or an error; one round trip."""

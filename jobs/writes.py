@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from jobs.changes import entry, shown
-from jobs.events import Event, Retry
+from jobs.events import Act, Event, Retry
 from jobs.gate import rank
 from jobs.history import HistoryEntry
 from jobs.idempotency import digest_of
@@ -67,7 +67,7 @@ class Write:
             "id": after.id,
             "version": version,
             "write": secrets.token_hex(8),
-            "once": isinstance(event, Retry) or None,
+            "once": isinstance(event, (Act, Retry)) or None,
             "slot": "hold" if after.status.holds_slot else "free",
             "slot_limit": bounds.slots,
             "budget": bounds.submissions,
@@ -81,6 +81,10 @@ class Write:
             own.append(place[0])
             facts["score"] = place[1]
             facts["contender"] = after.campaign if place[0] == keys.ready(after.campaign) else None
+        if change.follow_ups:
+            own += [keys.ready(after.campaign), keys.campaign_jobs(after.campaign)]
+            own += [keys.job(one.id) for one in change.follow_ups]
+            facts["new"] = {"campaign": after.campaign, "jobs": [_new(one) for one in change.follow_ups]}
         facts["keys"] = len(own)
         line = HistoryEntry.of(event, before, after, change.detail, now).to_line()
         facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
@@ -144,6 +148,10 @@ def claims(before: Job, after: Job) -> dict[str, str]:
     if after.picture is not None and after.picture != before.picture:
         claimed["picture"] = after.picture.digest
     return claimed
+
+
+def _new(job: Job) -> dict[str, Any]:
+    return {"id": job.id, "rank": rank(job), "order": job.order, "doc": to_doc(job)}
 
 
 def _told(before: Job, after: Job, version: int, now: datetime) -> dict[str, Any]:

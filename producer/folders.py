@@ -13,13 +13,12 @@ from itertools import combinations, islice, product
 from pathlib import Path
 
 from jobs.errors import InvalidRequest, ManifestError, RowProblem, UsageError
-from jobs.request import MAX_IMAGES, MIN_IMAGES, BlendRequest
+from jobs.request import MAX_CUSTOM_ID_CHARACTERS, MAX_IMAGES, MIN_IMAGES, BlendRequest
 from producer.manifest import BLEND, Row
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 # More of them are rather a typing error than a wish; and nobody would wait until they are checked.
 MAX_BLENDS = 1_000_000
-MAX_CUSTOM_ID_CHARACTERS = 200
 _JOINED_BY = "+"
 
 Blend = tuple["Named", ...]

@@ -7,19 +7,12 @@ time the same request comes to the same id, and `JobStore.create` creates only w
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import lru_cache
-from itertools import product
 
+from jobs.ids import id_of
 from jobs.request import BlendRequest, BotType, Dimensions, Mode, is_digest
 
-ID_CHARACTERS = 24
-_ID_BYTES = ID_CHARACTERS * 5 // 8
-# Two characters of base32 (RFC 4648) for each 10 bits: the standard library's takes longer than the hashing before it.
-_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-_PAIRS = tuple(map("".join, product(_LETTERS, repeat=2)))
-_PLACES = range(_ID_BYTES * 8 - 10, -1, -10)
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -39,7 +32,7 @@ def job_id(request: BlendRequest, campaign: str, idempotency_key: str | None = N
     if take < 1 or (idempotency_key is not None and take > 1):
         raise ValueError("take counts from 1, and a key names one job")
     if idempotency_key is not None:
-        return _named_by(_canonical(["key", campaign, idempotency_key]))
+        return id_of(_canonical(["key", campaign, idempotency_key]))
     if not all(map(is_digest, request.images)):
         raise ValueError("a job is known by its pictures' digests; a path may hold another picture tomorrow")
     options = _options(
@@ -51,7 +44,7 @@ def job_id(request: BlendRequest, campaign: str, idempotency_key: str | None = N
         request.remix,
         request.remix_auto_considered,
     )
-    return _named_by(f"{options} {' '.join(request.images)} {take}")
+    return id_of(f"{options} {' '.join(request.images)} {take}")
 
 
 @lru_cache(maxsize=1024)  # the rows of a campaign mostly share them
@@ -78,9 +71,3 @@ def _options(
     }
     given = {name: value for name, value in options.items() if value is not None}
     return _canonical(["content", campaign, {"bot_type": bot_type, "dimensions": dimensions} | given])
-
-
-def _named_by(content: str) -> str:
-    """What `content` begins with keeps the two ways apart: no key can be chosen to name the job of some pictures."""
-    digest = int.from_bytes(hashlib.sha256(content.encode()).digest()[:_ID_BYTES])
-    return "job_" + "".join([_PAIRS[digest >> place & 1023] for place in _PLACES])

@@ -186,8 +186,8 @@ def _cells_to_fields(columns: Sequence[str], cells: Sequence[str]) -> Found:
             pictures += [text] if text else []
         elif column == "images":
             pictures += [name.strip() for name in _split_images(text) if name.strip()]
-        elif column == "modes" and text:
-            fields["modes"] = text.replace("|", " ").split()
+        elif column in ("modes", "then") and text:
+            fields[column] = text.replace("|", " ").split()
         elif column == "metadata" and text:
             try:
                 fields["metadata"] = _json_object(text, "metadata")

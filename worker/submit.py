@@ -17,11 +17,12 @@ from jobs.errors import BlendqError, JobNotFound, PictureMissing, StoreUnavailab
 from jobs.events import PAUSING, TAKING, Answer, AnswerKind, Claim, Commit, NoAnswer
 from jobs.job import Job, Status
 from jobs.store import Applied
+from worker.carrying_on import CannotCarryOnError, action_body
 from worker.context import Context, follow_up
 from worker.dispatch import pause
 from worker.lease import LeavingError
 from worker.proxy.answers import Accepted, Exists, NotSent, Queued, Refused, Unsure, Verdict
-from worker.proxy.body import BlendBody, Picture
+from worker.proxy.body import BlendBody, Body, Picture
 
 RECORD_RETRY_SECONDS = 0.5
 RECORD_LIMIT_SECONDS = 600.0
@@ -36,7 +37,7 @@ class LeaseLostError(BlendqError):
 
 
 def submit(context: Context, job_id: str) -> None:
-    """Upload a job that was released to us.
+    """Upload a job that was released to us; of a follow-up, what is wanted of its parent's task.
 
     A wake-up that comes twice or late finds nothing to claim, and nothing happens.
     """
@@ -62,16 +63,20 @@ def _upload(context: Context, job: Job) -> Answer | NoAnswer:
     number = job.current
     try:
         body, commit = _body(context, job), _committer(context, job)
-        verdict = context.proxy.submit_blend(body, commit, context.keeper.stop_when_leaving)
+        verdict = context.proxy.submit(body, commit, context.keeper.stop_when_leaving)
     except PictureMissing as error:
         return Answer(number, AnswerKind.INVALID, description=str(error))
+    except CannotCarryOnError as error:
+        return Answer(number, error.kind, description=str(error), retry_after_seconds=error.retry_after_seconds)
     except (LeaseLostError, StoreUnavailable, LeavingError) as error:
         # Raised by the commit, or between two pieces: so before the last byte. A job that is another's ignores it.
         return Answer(number, AnswerKind.NOT_SENT, description=str(error))
     return _event(number, verdict)
 
 
-def _body(context: Context, job: Job) -> BlendBody:
+def _body(context: Context, job: Job) -> Body:
+    if job.follows:
+        return action_body(context, job, job.follows)
     return BlendBody(
         request=job.request,
         pictures=[_picture(context, digest) for digest in job.request.images],

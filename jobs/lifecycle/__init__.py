@@ -61,5 +61,7 @@ def advance(job: Job, event: Event, moment: Moment) -> Change | None:  # noqa: C
             return finishing.cancel(job, moment)
         case events.Retry():
             return finishing.retry(job, moment)
+        case events.Act():
+            return finishing.act(job, event, moment)
         case _:  # pragma: no cover
             assert_never(event)

@@ -25,10 +25,11 @@ class Moment:
 
 @dataclass(frozen=True)
 class Change:
-    """The job as it is to be written, and a line for its history."""
+    """The job as it is to be written, a line for its history, and the follow-ups to be created in the same step."""
 
     job: Job
     detail: str = ""
+    follow_ups: tuple[Job, ...] = ()
 
 
 def finish(job: Job, status: Status, moment: Moment, reason: Reason | None, detail: str) -> Change:

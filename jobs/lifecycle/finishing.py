@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from jobs import events
+from jobs.actions import Action
+from jobs.follow_ups import follow_ups
 from jobs.job import AT_THE_API, RETRIABLE, Job, Status, TaskStatus
 from jobs.lifecycle.change import Change, Moment, finish, park
 
@@ -13,8 +17,8 @@ from jobs.lifecycle.change import Change, Moment, finish, park
 def collected(job: Job, event: events.Collected, moment: Moment) -> Change | None:
     if job.status is not Status.COLLECTING or job.current != event.attempt:
         return None
-    changed = job.but(picture=event.picture)
-    return finish(changed, Status.SUCCEEDED, moment, None, event.picture.digest)
+    change = finish(job.but(picture=event.picture), Status.SUCCEEDED, moment, None, event.picture.digest)
+    return _carried_on(change, job.request.then, moment)
 
 
 def collect_failed(job: Job, event: events.CollectFailed, moment: Moment) -> Change | None:
@@ -55,3 +59,27 @@ def retry(job: Job, moment: Moment) -> Change | None:
         changed = job.with_attempt(done.but(seen_at=moment.now), status=Status.COLLECTING, current=done.number, **fresh)
         return Change(changed.but(due_at=moment.now), "fetches the picture again")
     return Change(job.but(status=Status.WAITING, due_at=moment.now, **fresh), "a person's order")
+
+
+def act(job: Job, event: events.Act, moment: Moment) -> Change | None:
+    """Of a blend that has not succeeded yet it is kept what is wanted, and its success creates the follow-ups."""
+    if not job.is_grid:
+        return None
+    if job.status is Status.SUCCEEDED:
+        change = _carried_on(Change(job), event.actions, moment, again=event.again)
+        return change if change.follow_ups else None
+    then = tuple(dict.fromkeys((*job.request.then, *event.actions)))
+    if event.again or then == job.request.then:
+        return None
+    return Change(job.but(request=job.request.model_copy(update={"then": then})), f"then {' '.join(then)}")
+
+
+def _carried_on(change: Change, actions: Sequence[Action], moment: Moment, *, again: bool = False) -> Change:
+    """The same change with those follow-ups that the job does not have yet."""
+    job = change.job
+    new = tuple(follow_ups(job, actions, moment.now, again=again))
+    if not new:
+        return change
+    told = ", ".join(f"{one.follows.label} is {one.id}" for one in new if one.follows)
+    grown = job.but(follow_ups=(*job.follow_ups, *(one.id for one in new)))
+    return replace(change, job=grown, detail=f"{change.detail}; {told}".removeprefix("; "), follow_ups=new)

@@ -1,4 +1,4 @@
--- Create the jobs that do not exist yet; all of one campaign, all waiting.
+-- Create the jobs that do not exist yet; all of one campaign, all waiting. Stands behind new_jobs.lua.
 --
 -- KEYS[1]  zset: its jobs ready to go  KEYS[4]  zset: campaigns         KEYS[6]  the epoch
 -- KEYS[2]  hash: tally of all jobs     KEYS[5]  zset: the campaign's jobs
@@ -14,49 +14,42 @@
 -- more, and when its key names another request the id of that job. nil when the epoch is another, and nothing was done.
 -- A repeated call creates nothing.
 
--- As in save.lua.
-local CHANGES_KEPT = 10000
-
 if ARGV[3] ~= '' and redis.call('GET', KEYS[6]) ~= ARGV[3] then
   return nil
 end
 
+local keys = {ready = KEYS[1], tallies = {KEYS[2], KEYS[3]}, jobs = KEYS[5], contenders = KEYS[7], changes = KEYS[8]}
 local created = {}
 local count = 0
 local jobs = tonumber(ARGV[4])
 local named = 8 + jobs
 for number = 1, jobs do
-  local index, at = 8 + number, number * 5
-  local id, rank, order, doc, content = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local there = redis.call('EXISTS', KEYS[index]) == 1
+  local at = number * 5
+  local job = {record = KEYS[8 + number], id = ARGV[at], rank = ARGV[at + 1], order = ARGV[at + 2], doc = ARGV[at + 3]}
+  local there = redis.call('EXISTS', job.record) == 1
+  local claim = ARGV[at + 4] ~= '' and job.id .. ' ' .. ARGV[at + 4]
   local owner = false
-  if content ~= '' then
+  if claim then
     named = named + 1
     owner = redis.call('GET', KEYS[named])
     if not owner and not there then
-      redis.call('SET', KEYS[named], id .. ' ' .. content)
+      redis.call('SET', KEYS[named], claim)
     end
   end
-  if owner and owner ~= id .. ' ' .. content then
-    created[#created + 1] = string.match(owner, '^%S+')
+  if owner and owner ~= claim then
+    created[number] = string.match(owner, '^%S+')
   elseif there then
-    created[#created + 1] = 0
+    created[number] = 0
   elseif owner then
-    created[#created + 1] = 'purged'
+    created[number] = 'purged'
   else
-    redis.call('HSET', KEYS[index], 'doc', doc, 'version', 1)
-    redis.call('ZADD', KEYS[1], rank, id)
-    redis.call('ZADD', KEYS[5], order, id)
-    redis.call('XADD', KEYS[8], 'MAXLEN', '~', CHANGES_KEPT, '*',
-      'job', id, 'campaign', ARGV[1], 'status', 'waiting', 'progress', '')
-    created[#created + 1] = 1
+    put_new(job, ARGV[1], keys)
+    created[number] = 1
     count = count + 1
   end
 end
 if count > 0 then
-  redis.call('HINCRBY', KEYS[2], 'waiting', count)
-  redis.call('HINCRBY', KEYS[3], 'waiting', count)
-  redis.call('SADD', KEYS[7], ARGV[1])
   redis.call('ZADD', KEYS[4], 'NX', ARGV[2], ARGV[1])
 end
+count_new(count, ARGV[1], keys)
 return created

@@ -1,4 +1,5 @@
--- Write changed jobs, each if nobody else wrote it since it was read. One flush to the disk for all of them.
+-- Write changed jobs, each if nobody else wrote it since it was read. One flush to the disk for all of them. Stands
+-- behind new_jobs.lua.
 --
 -- KEYS[1]  set: jobs holding a slot   KEYS[2]  hash: tally of all jobs
 -- KEYS[3]  hash: task id -> job id    KEYS[4]  hash: picture -> job id
@@ -6,7 +7,8 @@
 -- KEYS[7]  hash: webhooks             KEYS[8]  hash: notices, id -> JSON
 -- KEYS[9]  zset: the outbox of notices, id -> time in ms
 -- KEYS[10..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign, and
---            the zsets where it may have stood; then, if change.score is given, the zset where it stands now
+--            the zsets where it may have stood; then, if change.score is given, the zset where it stands now; then, if
+--            change.new is given, the zsets of its campaign's ready jobs and of all its jobs, and the new jobs' hashes
 -- ARGV[1..]  for each job, one after the other:
 --            the new record, as JSON
 --            the history's new line, as JSON
@@ -18,7 +20,8 @@
 --            another: campaign, status, progress), notice (only when the job has ended: id, doc, at in ms, and hook,
 --            whether the job brought an address along), finished (only when it had not ended before; told when its
 --            campaign has no unfinished job any more: id, doc, at, names of counts, and unfinished, how many of these
---            are of unfinished jobs: the first ones)
+--            are of unfinished jobs: the first ones), new (its follow-ups that are to be created: campaign, and for
+--            each of the jobs id, rank, order, doc)
 --
 -- Returns for each job {"saved"}, {"stale"}, {"full"}, {"spent"}, {"conflict", the job that has the task or picture}, or
 -- {"error", the server's words}: a job that cannot be written holds up none of the others.
@@ -26,8 +29,6 @@
 
 -- Others may write a job again before a lost reply is asked for again, though hardly more often than this.
 local NAMES_KEPT = 8
--- About so many; nodes of the stream are dropped whole.
-local CHANGES_KEPT = 10000
 
 local function tell(notice, doc)
   redis.call('HSET', KEYS[8], notice.id, doc)
@@ -54,6 +55,21 @@ local function tell_the_end(change, counts)
     end
   end
   tell(change.finished, cjson.encode(doc))
+end
+
+-- KEYS[first..] the zsets of its campaign's ready jobs and of all its jobs, and the new jobs' hashes.
+local function carry_on(change, first, tally)
+  local keys = {ready = KEYS[first], jobs = KEYS[first + 1], contenders = KEYS[5], changes = KEYS[6],
+    tallies = {KEYS[2], tally}}
+  local count = 0
+  for at, job in ipairs(change.new.jobs) do
+    job.record = KEYS[first + 1 + at]
+    if redis.call('EXISTS', job.record) == 0 then
+      put_new(job, change.new.campaign, keys)
+      count = count + 1
+    end
+  end
+  count_new(count, change.new.campaign, keys)
 end
 
 local function save(change, doc, line, first)
@@ -105,6 +121,10 @@ local function save(change, doc, line, first)
   redis.call(change.slot == 'hold' and 'SADD' or 'SREM', KEYS[1], id)
 
   local last = first + change.keys - 1
+  if change.new then
+    last = last - 2 - #change.new.jobs
+    carry_on(change, last + 1, KEYS[first + 2])
+  end
   if change.score then
     last = last - 1
   end

@@ -28,17 +28,17 @@ def fence_off() -> None:
 
 def commit_late() -> None:
     """The last byte goes out, and only then the commit is written."""
-    from worker.proxy.body import BlendBody  # noqa: PLC0415
+    from worker.proxy.body import Body  # noqa: PLC0415
 
     def stream(self: Any, commit: Callable[[], None], progress: Callable[[], None] | None = None) -> Generator[bytes]:
         for chunk in self._all_but_the_last_byte():
             if progress is not None:
                 progress()
             yield chunk
-        yield self._closing[-1:]
+        yield b"}"
         commit()
 
-    _replace(BlendBody, "stream", stream)
+    _replace(Body, "stream", stream)
 
 
 def submit_retried() -> None:
@@ -46,15 +46,15 @@ def submit_retried() -> None:
     from worker.proxy.answers import Unsure  # noqa: PLC0415
     from worker.proxy.client import ProxyClient  # noqa: PLC0415
 
-    submit_blend = ProxyClient.submit_blend
+    submit = ProxyClient.submit
 
     def retried(self: Any, body: Any, commit: Callable[[], None], progress: Any = None) -> Any:
-        verdict = submit_blend(self, body, commit, progress)
+        verdict = submit(self, body, commit, progress)
         if isinstance(verdict, Unsure) and verdict.code is None:
-            return submit_blend(self, body, lambda: None, progress)
+            return submit(self, body, lambda: None, progress)
         return verdict
 
-    _replace(ProxyClient, "submit_blend", retried)
+    _replace(ProxyClient, "submit", retried)
 
 
 def naive_compare_and_set() -> None:

@@ -1,4 +1,4 @@
-"""A data folder as `blendq up` holds it, and commands on it; and a server that has users."""
+"""A data folder as `blendq up` holds it, and commands on it; a server that has users; a worker and its sandbox."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from jobs.keys import Keys
 from jobs.settings import Settings
 from ops.cli import main
 from ops.embedded import EmbeddedServer, hosting
 from ops.ownership import Ownership
+from ops.sandbox.process import SandboxProcess
 from producer import Producer
 from tests.integration.commands import Done
 from tests.integration.redis_users import GuardedServer, guarded_server
+from tests.integration.workbench import QUICK_TASKS, Open, Workbench, open_workbench
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +66,24 @@ def guarded(server_binary: Path) -> Iterator[GuardedServer]:
     """A server of this test alone, with the users of ops/redis-users.acl."""
     with guarded_server(server_binary) as server:
         yield server
+
+
+@pytest.fixture
+def open_bench(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Open]:
+    """Starts a sandbox with the given personality and flags, and a worker's context for it."""
+    boxes: list[SandboxProcess] = []
+    benches: list[Workbench] = []
+
+    def run(personality: str = "plus", *flags: str, **settings: Any) -> Workbench:
+        box = SandboxProcess(tmp_path, "--personality", personality, *(flags or QUICK_TASKS)).start()
+        boxes.append(box)
+        bench = open_workbench(redis_url, keys, tmp_path / "blendq", box.url, **settings)
+        benches.append(bench)
+        return bench
+
+    yield run
+    for bench in benches:
+        bench.sandbox.close()
+        bench.context.close()
+    for box in boxes:
+        box.kill()

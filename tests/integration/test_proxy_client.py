@@ -216,7 +216,7 @@ def take(body: object = b"", status: int = 200, *headers: str) -> Play:
 def test_an_accepted_submission(stage: Stage, auth: ApiAuth, key: str | None, sent: dict[str, str]) -> None:
     server = stage.server(take(ACCEPTED))
     body, commit = stage.body(), Commit()
-    verdict = stage.client(server.url + "/mj-fast/", key, auth=auth).submit_blend(body, commit)
+    verdict = stage.client(server.url + "/mj-fast/", key, auth=auth).submit(body, commit)
     assert verdict == Accepted("1320098173412546", 1, "提交成功")
     request = server.connections[0]
     assert request.request_line == "POST /mj-fast/mj/submit/blend HTTP/1.1"
@@ -252,7 +252,7 @@ def test_the_last_byte_waits_for_the_commit(stage: Stage) -> None:
 
     body = stage.body()
     server = stage.server(watch)
-    assert isinstance(stage.client(server.url).submit_blend(body, commit), Accepted)
+    assert isinstance(stage.client(server.url).submit(body, commit), Accepted)
     lengths.append(len(server.connections[0].body))
     assert lengths == [body.content_length - 1, body.content_length]
 
@@ -262,7 +262,7 @@ def test_from_settings(stage: Stage) -> None:
     settings = Settings.load({}, api_url=server.url, api_key=KEY, api_auth="bearer", api_account_filter=True)
     with ProxyClient.from_settings(settings) as client:
         assert client.nested_account_filter
-        assert isinstance(client.submit_blend(stage.body(), Commit()), Accepted)
+        assert isinstance(client.submit(stage.body(), Commit()), Accepted)
     assert server.connections[0].headers["authorization"] == f"Bearer {KEY}"
     with pytest.raises(SettingsError, match="api_url"):
         ProxyClient.from_settings(Settings.load({}))
@@ -289,7 +289,7 @@ def test_the_key_is_in_no_log_repr_or_message(stage: Stage, caplog: pytest.LogCa
     client = stage.client(server.url)
     said: list[object] = [
         repr(client),
-        client.submit_blend(stage.body(), Commit()),
+        client.submit(stage.body(), Commit()),
         client.fetch("7"),
         client.cancel("7"),
     ]
@@ -307,7 +307,7 @@ def test_a_redirect_is_not_followed(stage: Stage, status: int) -> None:
     """I2."""
     other = stage.server(take(ACCEPTED))
     server = stage.server(take(b"", status, f"Location: {other.url}/mj/submit/blend"))
-    verdict = stage.client(server.url).submit_blend(stage.body(), Commit())
+    verdict = stage.client(server.url).submit(stage.body(), Commit())
     assert isinstance(verdict, Refused)
     assert verdict.kind is Refusal.WRONG_ADDRESS
     assert other.url in verdict.message
@@ -319,7 +319,7 @@ def test_a_redirect_is_not_followed(stage: Stage, status: int) -> None:
 @pytest.mark.parametrize("location", ["http://[", "http://a:b/", "\xff", "///", "x" * 5000])
 def test_a_redirect_to_nowhere_is_a_refusal_too(stage: Stage, location: str) -> None:
     server = stage.server(take(b"", 307, f"Location: {location}"))
-    verdict = stage.client(server.url).submit_blend(stage.body(), Commit())
+    verdict = stage.client(server.url).submit(stage.body(), Commit())
     assert isinstance(verdict, Refused)
     assert verdict.kind is Refusal.WRONG_ADDRESS
 
@@ -353,7 +353,7 @@ def test_lookups_share_a_kept_connection_and_submissions_never_use_it(stage: Sta
     client = stage.client(server.url)
     assert [client.fetch("7"), client.fetch("7")] == [Unknown(), Unknown()]
     assert len(server.connections) == 1
-    assert isinstance(client.submit_blend(stage.body(), Commit()), Accepted)
+    assert isinstance(client.submit(stage.body(), Commit()), Accepted)
     assert server.connections[1].headers["connection"] == "close"
 
 
@@ -375,7 +375,7 @@ def test_no_connection_is_not_sent(stage: Stage, url: str) -> None:
     address = {"refused": refused_port(), "tls": plain.url.replace("http", "https")}.get(url, url)
     commit = Commit()
     client = stage.client(address)
-    outcome = client.submit_blend(stage.body(), commit)
+    outcome = client.submit(stage.body(), commit)
     assert isinstance(outcome, NotSent)
     assert "no connection" in outcome.message
     assert commit.calls == 0
@@ -412,7 +412,7 @@ def test_a_break_before_the_last_byte_is_not_sent(stage: Stage, part: Play) -> N
     """I2."""
     server, commit = stage.server(part), Commit()
     body = stage.body(BIG_BYTES)
-    assert isinstance(stage.client(server.url).submit_blend(body, commit), NotSent)
+    assert isinstance(stage.client(server.url).submit(body, commit), NotSent)
     assert commit.calls == 0
     assert len(server.connections) == 1
     assert len(server.connections[0].body) < body.content_length
@@ -427,7 +427,7 @@ def test_a_slow_upload_ends_at_its_deadline(stage: Stage) -> None:
 
     server, commit, start = stage.server(read_slowly), Commit(), monotonic()
     timeouts = Timeouts(connect=5, write=5, answer=5, upload=0.5)
-    outcome = stage.client(server.url, timeouts=timeouts).submit_blend(stage.body(BIG_BYTES), commit)
+    outcome = stage.client(server.url, timeouts=timeouts).submit(stage.body(BIG_BYTES), commit)
     assert isinstance(outcome, NotSent)
     assert monotonic() - start < 4
     assert commit.calls == 0
@@ -469,7 +469,7 @@ def test_an_early_answer_refuses_or_says_nothing(
 ) -> None:
     """I2."""
     server, commit = stage.server(answer_early(status, body, THEN[then])), Commit()
-    outcome = stage.client(server.url).submit_blend(stage.body(BIG_BYTES), commit)
+    outcome = stage.client(server.url).submit(stage.body(BIG_BYTES), commit)
     assert commit.calls == 0
     assert (outcome.kind if isinstance(outcome, Refused) else type(outcome)) == (kind or NotSent)
 
@@ -499,7 +499,7 @@ def test_what_the_commit_raises_comes_out_and_the_last_byte_stays(stage: Stage, 
     server, body, start = stage.server(read_all), stage.body(), monotonic()
     client = stage.client(server.url, timeouts=Timeouts(answer=4))
     with pytest.raises(type(error)) as caught:
-        client.submit_blend(body, Commit(error))
+        client.submit(body, Commit(error))
     assert monotonic() - start < 3  # It does not wait for an answer first.
     assert caught.value is error
     server.wait_for_ends()
@@ -511,7 +511,7 @@ def test_what_progress_raises_comes_out(stage: Stage) -> None:
     server = stage.server(read_all)
     error, commit, body = RuntimeError("abort"), Commit(), stage.body()
     with pytest.raises(RuntimeError) as caught:
-        stage.client(server.url).submit_blend(body, commit, Commit(error))
+        stage.client(server.url).submit(body, commit, Commit(error))
     assert caught.value is error
     server.wait_for_ends()
     assert commit.calls == 0
@@ -523,7 +523,7 @@ def test_a_missing_picture_comes_out_with_its_cause(stage: Stage, tmp_path: Path
     body, commit = stage.body(), Commit()
     (tmp_path / "b").unlink()
     with pytest.raises(PictureMissing) as caught:
-        stage.client(server.url).submit_blend(body, commit)
+        stage.client(server.url).submit(body, commit)
     assert isinstance(caught.value.__cause__, FileNotFoundError)
     server.wait_for_ends()
     assert commit.calls == 0
@@ -533,10 +533,10 @@ def test_a_missing_picture_comes_out_with_its_cause(stage: Stage, tmp_path: Path
 def test_the_client_goes_on_after_a_failure(stage: Stage) -> None:
     server = stage.server(reset_at_once, take(ACCEPTED))
     client = stage.client(server.url, max_connections=1)
-    assert isinstance(client.submit_blend(stage.body(BIG_BYTES), Commit()), NotSent)
+    assert isinstance(client.submit(stage.body(BIG_BYTES), Commit()), NotSent)
     with pytest.raises(RuntimeError):
-        client.submit_blend(stage.body(), Commit(RuntimeError()))
-    assert isinstance(client.submit_blend(stage.body(), Commit()), Accepted)
+        client.submit(stage.body(), Commit(RuntimeError()))
+    assert isinstance(client.submit(stage.body(), Commit()), Accepted)
 
 
 # It fails after the commit.
@@ -577,14 +577,14 @@ CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + WHOLE
 def test_a_break_after_the_last_byte_is_unsure(stage: Stage, answer: bytes, end: Callable[[Connection], None]) -> None:
     """I2."""
     server, commit = stage.server(after_the_last_byte(answer, end)), Commit()
-    assert isinstance(stage.client(server.url).submit_blend(stage.body(), commit), Unsure)
+    assert isinstance(stage.client(server.url).submit(stage.body(), commit), Unsure)
     assert commit.calls == 1
     assert len(server.connections) == 1
 
 
 def test_a_cut_answer_whose_status_refuses_is_a_refusal(stage: Stage) -> None:
     part = after_the_last_byte(b"HTTP/1.1 401 No\r\nContent-Length: 500\r\n\r\nx", THEN["close"])
-    verdict = stage.client(stage.server(part).url).submit_blend(stage.body(), Commit())
+    verdict = stage.client(stage.server(part).url).submit(stage.body(), Commit())
     assert isinstance(verdict, Refused)
     assert verdict.kind is Refusal.KEY
 
@@ -603,7 +603,7 @@ def test_a_dripping_answer_ends_at_the_deadline(stage: Stage, what: str) -> None
     start, byte = DRIPS[what]
     server = stage.server(after_the_last_byte(start, lambda connection: connection.drip(byte)))
     client, begin = stage.client(server.url), monotonic()
-    assert isinstance(client.submit_blend(stage.body(), Commit()), Unsure)
+    assert isinstance(client.submit(stage.body(), Commit()), Unsure)
     assert isinstance(client.fetch("7"), CannotTell)
     assert monotonic() - begin < 2 * SHORT.answer + 1
 
@@ -619,7 +619,7 @@ def endless(connection: Connection) -> None:
 @pytest.mark.parametrize("part", [endless, take(b" " * (MAX_ANSWER_BYTES + 1))])
 def test_a_huge_answer_is_cut_and_unsure(stage: Stage, part: Play) -> None:
     timeouts = Timeouts(answer=WAIT_SECONDS)
-    verdict = stage.client(stage.server(part).url, timeouts=timeouts).submit_blend(stage.body(), Commit())
+    verdict = stage.client(stage.server(part).url, timeouts=timeouts).submit(stage.body(), Commit())
     assert isinstance(verdict, Unsure)
     assert "size limit" in verdict.message
 
@@ -631,7 +631,7 @@ def test_a_packed_bomb_is_not_unpacked(stage: Stage) -> None:
     body = stage.body()
     tracemalloc.start()
     try:
-        assert isinstance(client.submit_blend(body, Commit()), Unsure)
+        assert isinstance(client.submit(body, Commit()), Unsure)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -640,7 +640,7 @@ def test_a_packed_bomb_is_not_unpacked(stage: Stage) -> None:
 
 def test_an_answer_of_just_the_limit_is_read(stage: Stage) -> None:
     server = stage.server(take(json.dumps(ACCEPTED).encode().ljust(MAX_ANSWER_BYTES)))
-    assert isinstance(stage.client(server.url).submit_blend(stage.body(), Commit()), Accepted)
+    assert isinstance(stage.client(server.url).submit(stage.body(), Commit()), Accepted)
 
 
 @pytest.mark.parametrize(
@@ -656,7 +656,7 @@ def test_an_answer_of_just_the_limit_is_read(stage: Stage) -> None:
 )
 def test_packed_answers(stage: Stage, packing: str, data: bytes, expected: type) -> None:
     server = stage.server(take(data, 200, f"Content-Encoding: {packing}"))
-    assert type(stage.client(server.url).submit_blend(stage.body(), Commit())) is expected
+    assert type(stage.client(server.url).submit(stage.body(), Commit())) is expected
 
 
 # Lookups.
@@ -720,7 +720,7 @@ def test_one_client_serves_many_threads(stage: Stage) -> None:
     outcomes: list[type] = []
 
     def work() -> None:
-        outcomes.extend(type(client.submit_blend(body, Commit())) for _ in range(5))
+        outcomes.extend(type(client.submit(body, Commit())) for _ in range(5))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:

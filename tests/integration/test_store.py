@@ -18,16 +18,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from jobs import events
+from jobs.actions import Action
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.events import AnswerKind, Event
 from jobs.job import Job, Status, TaskStatus
 from jobs.keys import Keys
 from jobs.plan import Plan, next_in_turn
 from jobs.policy import Policy
-from jobs.server import connect, to_ms
+from jobs.server import connect, to_ms, to_text
 from jobs.store import Applied, BudgetSpent, JobStore, NoSlot
 from jobs.writes import Bounds, tally
-from tests.unit.lifecycle_world import PICTURE, events_for, new_job
+from tests.unit.lifecycle_world import PICTURE, events_for, new_job, wanting_job
 
 
 @pytest.fixture
@@ -73,9 +74,15 @@ def accepted(task_id: str) -> Event:
     return events.Answer(1, AnswerKind.ACCEPTED, task_id, None, 1)
 
 
+def with_follow_ups(store: JobStore, job_ids: Sequence[str]) -> list[Job]:
+    """The jobs, and whatever follows them."""
+    jobs = [store.get(job_id) for job_id in job_ids]
+    return [one for job in jobs for one in (job, *with_follow_ups(store, job.follow_ups))]
+
+
 def assert_consistent(store: JobStore, client: redis.Redis, job_ids: list[str]) -> None:
     """Every index says what the records say."""
-    jobs = [store.get(job_id) for job_id in job_ids]
+    jobs = with_follow_ups(store, job_ids)
     counts: Counter[str] = Counter()
     for job in jobs:
         counts.update(tally(job))
@@ -165,12 +172,9 @@ def test_a_lost_reply_counts_as_won(store: JobStore) -> None:
     assert store.counts() == {"submitting": 1}
 
 
-def test_an_order_to_retry_whose_reply_was_lost_is_one_order(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I2: before it is asked for again, the job is sent, and has failed once more. A second order would pay."""
-    add(store)
-    happen(store, "job_1", *UPLOADED, events.Answer(1, AnswerKind.MODERATED, code=24))
-    failed = events.Answer(2, AnswerKind.MODERATED, code=24)
-    meanwhile: list[Event] = [events.Release(), events.Claim("w2"), events.Commit(2), failed]
+def happens_before_it_is_repeated(store: JobStore, monkeypatch: pytest.MonkeyPatch, *happened: Event) -> None:
+    """The reply of the next write is lost, and this happens to the job before it is asked for again."""
+    meanwhile = list(happened)
     script = store._save_script
 
     def lose_the_reply(**named: Any) -> Any:
@@ -183,6 +187,14 @@ def test_an_order_to_retry_whose_reply_was_lost_is_one_order(store: JobStore, mo
         return answer
 
     monkeypatch.setattr(store, "_save_script", lose_the_reply)
+
+
+def test_an_order_to_retry_whose_reply_was_lost_is_one_order(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I2: before it is asked for again, the job is sent, and has failed once more. A second order would pay."""
+    add(store)
+    happen(store, "job_1", *UPLOADED, events.Answer(1, AnswerKind.MODERATED, code=24))
+    failed = events.Answer(2, AnswerKind.MODERATED, code=24)
+    happens_before_it_is_repeated(store, monkeypatch, events.Release(), events.Claim("w2"), events.Commit(2), failed)
     store.apply("job_1", events.Retry())
     assert (store.get("job_1").status, store.get("job_1").claims) == (Status.FAILED, 2)
 
@@ -483,7 +495,7 @@ def test_no_index_drifts_whatever_happens(data: st.DataObject, client: redis.Red
     for name in names:
         add(store, name)
     for _ in range(data.draw(st.integers(1, 25))):
-        name = data.draw(st.sampled_from(names))
+        name = data.draw(st.sampled_from([job.id for job in with_follow_ups(store, names)]))
         store.apply(name, data.draw(st.sampled_from(list(events_for(store.get(name))))))
         assert_consistent(store, client, names)
 
@@ -495,3 +507,67 @@ def test_the_whole_way_leaves_nothing_behind(store: JobStore, client: redis.Redi
     assert (job.status, job.picture) == (Status.SUCCEEDED, PICTURE)
     assert store.counts() == {"succeeded": 1, "submissions": 1}
     assert_consistent(store, client, ["job_1"])
+
+
+# Follow-ups ---------------------------------------------------------------------------------------------------------
+
+
+def add_wanting(store: JobStore) -> Job:
+    return add(store, request=wanting_job(Action.U1).request)
+
+
+def succeed(store: JobStore, job_id: str = "job_1") -> Job:
+    seen = events.TaskSeen(1, f"task of {job_id}", TaskStatus.SUCCESS, 100, "http://cdn/1")
+    picture = PICTURE.but(digest=f"sha256:{job_id}")
+    return happen(store, job_id, *UPLOADED, seen, events.Collected(1, picture))
+
+
+def test_follow_ups_are_created_in_the_step_in_which_their_parent_succeeds(
+    client: redis.Redis, store: JobStore
+) -> None:
+    """So a campaign is not finished before they are, and nobody can die in between."""
+    store.webhooks.add("https://example.com/hook")
+    add_wanting(store)
+    parent = succeed(store)
+    (child_id,) = parent.follow_ups
+    child = store.get(child_id)
+    assert (child.status, child.follows and child.follows.job_id, child.order) == (Status.WAITING, "job_1", 2)
+    assert store.counts("default") == {"succeeded": 1, "submissions": 1, "waiting": 1}
+    assert [job.id for job in store.campaign_jobs("default")] == ["job_1", child_id]
+    assert [one.job_id for one in store.changes("0-0")][-2:] == [child_id, "job_1"]
+    told = {to_text(name) for name in client.hkeys(store.keys.notices)}
+    assert not any(name.endswith("_campaign") for name in told)
+    assert ready(store, 5) == [child_id]
+    succeed(store, child_id)
+    told = {to_text(name) for name in client.hkeys(store.keys.notices)}
+    assert sum(name.endswith("_campaign") for name in told) == 1
+
+
+def test_a_follow_up_goes_before_jobs_that_came_after_its_parent(store: JobStore) -> None:
+    add_wanting(store)
+    add(store, "job_2")
+    (child,) = succeed(store).follow_ups
+    assert ready(store, 5) == [child, "job_2"]
+
+
+def test_an_order_for_more_whose_reply_was_lost_is_one_order(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I2: each follow-up is paid for."""
+    add(store)
+    succeed(store)
+    happens_before_it_is_repeated(store, monkeypatch, events.Act((Action.U2,)))
+    store.apply("job_1", events.Act((Action.V1,), again=True))
+    assert len(store.get("job_1").follow_ups) == 2
+    assert store.counts()["waiting"] == 2
+
+
+def test_many_who_want_the_same_get_one_follow_up(store: JobStore) -> None:
+    add(store)
+    succeed(store)
+    wanted = events.Act((Action.U2, Action.V3))
+    threads = [threading.Thread(target=store.apply, args=("job_1", wanted)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.get("job_1").follow_ups) == 2
+    assert store.counts()["waiting"] == 2

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +14,9 @@ from jobs import events
 from jobs.epoch import Epoch
 from jobs.errors import EpochLost, JobNotFound, StoreUnavailable
 from jobs.job import Job, Status, TaskStatus
-from jobs.keys import Keys
 from jobs.settings import OnQueued
 from ops.sandbox.faults import SPOILS
-from ops.sandbox.process import SandboxProcess
-from tests.integration.workbench import Workbench, open_workbench, wait_for
+from tests.integration.workbench import QUICK_TASKS, Open, Workbench, wait_for
 from worker import reconcile
 from worker import submit as submit_room
 from worker.collect import collect
@@ -27,31 +24,8 @@ from worker.dispatch import dispatch
 from worker.proxy.lookups import CannotTell, NoSuchCall
 from worker.submit import submit
 
-Open = Callable[..., Workbench]
-QUICK_TASKS = ("--speed", "100", "--task-seconds", "5", "10")
 SLOW_TASKS = ("--speed", "100", "--task-seconds", "1000", "1000")
 ENDLESS_TASKS = ("--task-seconds", "5000", "5000")
-
-
-@pytest.fixture
-def open_bench(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Open]:
-    """Starts a sandbox with the given personality and flags, and a worker's context for it."""
-    boxes: list[SandboxProcess] = []
-    benches: list[Workbench] = []
-
-    def run(personality: str = "plus", *flags: str, **settings: Any) -> Workbench:
-        box = SandboxProcess(tmp_path, "--personality", personality, *(flags or QUICK_TASKS)).start()
-        boxes.append(box)
-        bench = open_workbench(redis_url, keys, tmp_path / "blendq", box.url, **settings)
-        benches.append(bench)
-        return bench
-
-    yield run
-    for bench in benches:
-        bench.sandbox.close()
-        bench.context.close()
-    for box in boxes:
-        box.kill()
 
 
 def paid_tokens(bench: Workbench) -> list[str]:

@@ -47,6 +47,9 @@ QUICK = {
 }
 
 
+QUICK_TASKS = ("--speed", "100", "--task-seconds", "5", "10")
+
+
 class Written(Wakeups):
     """Wake-ups kept in a list instead of being sent; a test decides which of them arrive."""
 
@@ -126,6 +129,9 @@ class Workbench:
         """What the sandbox says it was paid for."""
         entries: list[dict[str, Any]] = self.sandbox.get("/sandbox/ledger").json()["accepted"]
         return entries
+
+
+Open = Callable[..., Workbench]
 
 
 def wait_for(condition: Callable[[], bool], told: Callable[[], str], seconds: float = DEADLINE_SECONDS) -> None:

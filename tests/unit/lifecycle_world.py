@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from jobs import events
+from jobs.actions import Action
 from jobs.events import AnswerKind, Event
+from jobs.follow_ups import follow_up_id
 from jobs.job import Attempt, Job, Picture, Status, TaskStatus
 from jobs.lifecycle import CONFLICT, Change, Moment, advance
 from jobs.policy import Policy
@@ -22,6 +24,12 @@ PICTURE = Picture(digest="sha256:" + "0" * 64, media_type="image/png", width=8, 
 def new_job(**fields: object) -> Job:
     request = BlendRequest(images=("sha256:" + "a" * 64, "sha256:" + "b" * 64))
     return Job(id="job_1", request=request, created_at=START, due_at=START).but(**fields)
+
+
+def wanting_job(*then: Action, **fields: object) -> Job:
+    """One of which more is wanted once it has succeeded."""
+    job = new_job(**fields)
+    return job.but(request=job.request.model_copy(update={"then": then}))
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ def events_for(job: Job) -> Iterator[Event]:
     """Every event, true or false, in time or stale, that could reach the job."""
     yield from (events.Release(), events.Claim("w1"), events.LeaseEnd(), events.Deadline())
     yield from (events.Cancel(), events.Retry(), events.CollectFailed("no"), events.Conflict("job_2", "task t9"))
+    yield from (events.Act((Action.U1, Action.V2)), events.Act((Action.R,), again=True))
     for attempt in {job.claims, job.claims - 1, job.claims + 1} - {-1}:
         yield from events_of(attempt)
 
@@ -102,3 +111,9 @@ def check(before: World, event: Event, change: Change, after: World) -> None:
         assert isinstance(event, events.Collected), said
         assert old.picture is None, said
     assert new.claims >= old.claims, said
+    # I1 of follow-ups: with the success, all that was wanted is created; whatever is created is new, and known.
+    assert tuple(one.id for one in change.follow_ups) == new.follow_ups[len(old.follow_ups) :], said
+    assert len(set(new.follow_ups)) == len(new.follow_ups), said
+    assert not change.follow_ups or new.status is Status.SUCCEEDED, said
+    if new.status is Status.SUCCEEDED:
+        assert {follow_up_id(new, action) for action in new.request.then} <= set(new.follow_ups), said

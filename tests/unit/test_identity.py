@@ -79,7 +79,7 @@ def test_the_order_of_modes_means_nothing() -> None:
 
 def test_every_option_of_a_request_is_decided_upon() -> None:
     """A new field must be put into the id, or named here as a label."""
-    labels = {"state", "custom_id", "priority", "metadata", "notify_hook"}
+    labels = {"state", "custom_id", "priority", "metadata", "notify_hook", "then"}
     content = {"images", "bot_type", "dimensions", "instance_id", "modes", "remix", "remix_auto_considered"}
     assert set(BlendRequest.model_fields) == labels | content
 

@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import events
+from jobs.actions import Action
 from jobs.events import AnswerKind, Event
+from jobs.follow_ups import follow_ups
 from jobs.job import Attempt, Job, Status, TaskStatus
+from jobs.lifecycle import Moment, advance
 from jobs.policy import Policy
 from jobs.settings import OnQueued
-from tests.unit.lifecycle_world import LATER, PICTURE, SOON, World, events_for, new_job
+from tests.unit.lifecycle_world import LATER, PICTURE, SOON, START, World, events_for, new_job, wanting_job
 
 DEPTH = 6
 POLICIES = {mode: Policy(on_queued=mode) for mode in OnQueued}
@@ -39,7 +42,8 @@ def _attempt_shape(a: Attempt, current: bool, when: Callable[[datetime | None], 
 
 
 def _explore(policy: Policy, depth: int) -> list[World]:
-    seen = {_shape(World(new_job())): World(new_job())}
+    first = World(wanting_job(Action.U1))
+    seen = {_shape(first): first}
     edge = deque([(world, 0) for world in seen.values()])
     while edge:
         world, steps = edge.popleft()
@@ -77,7 +81,7 @@ def _comes_to_an_end(world: World, policy: Policy) -> None:
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), mode=st.sampled_from(list(OnQueued)))
 def test_long_random_lives_keep_the_invariants(data: st.DataObject, mode: OnQueued) -> None:
-    world = World(new_job())
+    world = World(wanting_job(Action.U1))
     for _ in range(data.draw(st.integers(1, 40))):
         event = data.draw(st.sampled_from(list(events_for(world.job))))
         wait = data.draw(st.sampled_from([SOON, SOON, LATER]))
@@ -295,3 +299,44 @@ def test_a_retry_fetches_a_picture_that_was_already_paid_for() -> None:
     assert parked is not None
     assert parked.job.status is Status.PARKED
     assert _lived(events.Retry(), job=parked.job).status is Status.COLLECTING
+
+
+SUCCEEDED = (*UPLOADED, events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100, "http://cdn/1"), events.Collected(1, PICTURE))
+
+
+def _labels(world: World, event: Event) -> list[str]:
+    """The follow-ups that an event creates."""
+    change = advance(world.job, event, Moment(world.now, 0.5, Policy()))
+    return [one.follows.label for one in change.follow_ups if one.follows] if change else []
+
+
+def test_what_is_wanted_before_the_success_comes_with_it() -> None:
+    job = _lived(events.Act((Action.V2,)), *SUCCEEDED[:-1], job=wanting_job(Action.U1))
+    assert _labels(World(job), SUCCEEDED[-1]) == ["U1", "V2"]
+
+
+def test_the_same_action_is_one_follow_up_and_again_is_another_but_for_an_upscale() -> None:
+    job = _lived(*SUCCEEDED, job=wanting_job(Action.U1))
+    assert _labels(World(job), events.Act((Action.U1, Action.V2))) == ["V2"]
+    job = _lived(events.Act((Action.U1, Action.V2)), job=job)
+    assert _labels(World(job), events.Act((Action.U1, Action.V2))) == []
+    assert _labels(World(job), events.Act((Action.U1, Action.V2), again=True)) == ["V2-2"]
+    job = _lived(events.Act((Action.V2,), again=True), job=job)
+    assert _labels(World(job), events.Act((Action.V2, Action.R), again=True)) == ["V2-3", "R"]
+
+
+def test_a_follow_up_is_named_after_its_parent_within_the_limits_of_a_name() -> None:
+    (child,) = follow_ups(
+        new_job(request=new_job().request.model_copy(update={"custom_id": "x" * 200})), (Action.U4,), START
+    )
+    assert child.request.custom_id == "x" * 197 + "-U4"
+    assert Job.model_validate_json(child.model_dump_json()) == child
+    assert not child.request.then
+    (nameless,) = follow_ups(new_job(), (Action.U4,), START)
+    assert nameless.request.custom_id is None
+
+
+def test_another_job_of_the_same_content_has_follow_ups_of_its_own() -> None:
+    """The first was purged: what was made of it is not what is made of the second."""
+    first, second = (next(follow_ups(new_job(order=order), (Action.U1,), START)) for order in (1, 2))
+    assert first.id != second.id

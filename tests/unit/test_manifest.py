@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import producer.text
+from jobs.actions import Action
 from jobs.download import Downloads
 from jobs.errors import InvalidRequest, ManifestError, RowProblem
 from jobs.images import ImageStore, StoredImage
@@ -67,9 +68,9 @@ def refusal(folder: Path, text: str | bytes, name: str = "m.csv") -> str:
 def test_every_column(folder: Path) -> None:
     text = (
         "image1,image2,image3,bot_type,dimensions,instance_id,modes,remix,remix_auto_considered,"
-        "notify_hook,state,custom_id,priority,metadata\n"
+        "notify_hook,state,custom_id,priority,then,metadata\n"
         "a.png,/pictures/b.png,,NIJI_JOURNEY,PORTRAIT,account-1,FAST|TURBO,yes,0,"
-        'https://me.example/hook,"two, words",order-7,9,"{""n"": 1.5, ""t"": ""é""}"\n'
+        'https://me.example/hook,"two, words",order-7,9,U1 V3,"{""n"": 1.5, ""t"": ""é""}"\n'
     )
     assert only_request(folder, text) == BlendRequest(
         images=(str(folder / "a.png"), "/pictures/b.png"),
@@ -83,6 +84,7 @@ def test_every_column(folder: Path) -> None:
         state="two, words",
         custom_id="order-7",
         priority=9,
+        then=(Action.U1, Action.V3),
         metadata={"n": 1.5, "t": "é"},
     )
 

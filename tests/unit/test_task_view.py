@@ -14,7 +14,7 @@ from jobs.job import TaskStatus
 from worker.proxy import lookups
 from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, NotCancelled, Unknown
 from worker.proxy.reply import RawAnswer
-from worker.proxy.task import FailureClass, TaskView, classify_failure, parse_task
+from worker.proxy.task import Button, FailureClass, TaskView, classify_failure, parse_task
 
 
 def task(**fields: object) -> TaskView:
@@ -34,7 +34,7 @@ def test_a_whole_task() -> None:
         finishTime=None,
         imageUrl="https://cdn.example/a.png?ex=1&is=2",
         failReason="",
-        buttons=[{"customId": "MJ::JOB"}],
+        buttons=[{"customId": "MJ::JOB", "emoji": "", "label": "U1", "style": 2, "type": 2}, {"label": "Web"}, 7],
         somethingNew={"a": 1},
     ) == TaskView(
         task_id="7",
@@ -43,6 +43,7 @@ def test_a_whole_task() -> None:
         image_url="https://cdn.example/a.png?ex=1&is=2",
         state="token mine",
         submitted_at=datetime(2023, 11, 14, 22, 13, 20, 123000, tzinfo=UTC),
+        buttons=(Button("MJ::JOB", "U1", ""),),
     )
 
 

@@ -28,6 +28,9 @@ __all__ = [
 
 QUEUE_FULL = "队列已满"
 QUOTA = "quota_not_enough"
+# The task that a follow-up carries on is unknown: as the servers say it, and the gateways.
+PARENT_GONE = "关联任务不存在"
+PARENT_NOT_FOUND = "task_no_found"
 # A gateway says so when the upstream server had accepted the task, and its own record of it failed.
 ACCEPTED_BUT_NOT_KEPT = "insert_midjourney_task_failed"
 
@@ -39,6 +42,7 @@ class Refusal(StrEnum):
     NO_ACCOUNT = "no_account"
     MODERATED = "moderated"
     INVALID = "invalid"
+    NO_PARENT = "no_parent"
     QUOTA = "quota"
     KEY = "key"
     WRONG_ADDRESS = "wrong_address"
@@ -107,6 +111,7 @@ _WORDS = {
     Refusal.NO_ACCOUNT: "the API has no account that could run this job",
     Refusal.MODERATED: "the API refused the content",
     Refusal.INVALID: "the API refused the request",
+    Refusal.NO_PARENT: "the API no longer knows the task that this carries on; blend anew, and carry on from that",
     Refusal.QUOTA: "the API's account is out of quota; top it up, then resume",
     Refusal.KEY: "the API refused the key; check the settings api_key and api_auth",
     Refusal.WRONG_ADDRESS: "there is no such call at this address; check the setting api_url",
@@ -149,6 +154,8 @@ def _by_code(answer: RawAnswer, reply: Reply) -> Verdict | None:
             return _queued(answer, reply)
         case 23:
             return _refused(Refusal.NO_ROOM, answer, reply)
+        case 3 if PARENT_GONE in reply.said:
+            return _refused(Refusal.NO_PARENT, answer, reply)
         case 3:
             return _refused(Refusal.NO_ACCOUNT, answer, reply)
         case 24:
@@ -182,6 +189,8 @@ def _queued(answer: RawAnswer, reply: Reply) -> Verdict:
 def _bad_request(answer: RawAnswer, reply: Reply) -> Verdict:
     if ACCEPTED_BUT_NOT_KEPT in reply.said:
         return _unsure("the gateway lost the task that it had passed on", answer, reply)
+    if PARENT_NOT_FOUND in reply.said:
+        return _refused(Refusal.NO_PARENT, answer, reply)
     return _refused(Refusal.QUOTA if QUOTA in reply.said else Refusal.INVALID, answer, reply)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,38 @@ class Picture:
             raise ValueError(f"not a picture: media type {self.media_type!r}, {self.bytes} bytes")
 
 
-class BlendBody:
-    """The body of one `POST /mj/submit/blend`. Can be streamed more than once.
+class Body(ABC):
+    """The body of a submission: a JSON object. Can be streamed more than once.
+
+    `path` is the call that takes it; `content_length` is the exact length in bytes.
+    """
+
+    path: str
+    content_length: int
+
+    def stream(self, commit: Callable[[], None], progress: Callable[[], None] | None = None) -> Generator[bytes]:
+        """The body in chunks. `commit` is called when all but the last byte was taken; only then the last one comes.
+
+        Args:
+            commit: makes the commitment durable. What it raises comes out, and the body stays incomplete.
+            progress: called between chunks; what it raises comes out likewise.
+
+        Raises:
+            PictureMissing: a file is missing, unreadable or not of its announced length. Always before `commit`.
+        """
+        for index, chunk in enumerate(self._all_but_the_last_byte()):
+            if index and progress is not None:
+                progress()
+            yield chunk
+        commit()
+        yield b"}"
+
+    @abstractmethod
+    def _all_but_the_last_byte(self) -> Iterator[bytes]: ...
+
+
+class BlendBody(Body):
+    """The body of one `POST /mj/submit/blend`.
 
     Args:
         request: the options; its `images`, `notify_hook` and `state` are the caller's own and not sent.
@@ -49,9 +80,9 @@ class BlendBody:
         state: the text that the API echoes on the task; None for none.
         nested_account_filter: send instanceId, modes, remix and remixAutoConsidered inside `accountFilter`, as older
             servers take them; else flat, as on the reference page of submit/blend.
-
-    `content_length` is the exact length in bytes.
     """
+
+    path = "/mj/submit/blend"
 
     def __init__(
         self,
@@ -75,23 +106,6 @@ class BlendBody:
             )
             + len(self._closing)
         )
-
-    def stream(self, commit: Callable[[], None], progress: Callable[[], None] | None = None) -> Generator[bytes]:
-        """The body in chunks. `commit` is called when all but the last byte was taken; only then the last one comes.
-
-        Args:
-            commit: makes the commitment durable. What it raises comes out, and the body stays incomplete.
-            progress: called between chunks; what it raises comes out likewise.
-
-        Raises:
-            PictureMissing: a file is missing, unreadable or not of its announced length. Always before `commit`.
-        """
-        for index, chunk in enumerate(self._all_but_the_last_byte()):
-            if index and progress is not None:
-                progress()
-            yield chunk
-        commit()
-        yield self._closing[-1:]
 
     def _all_but_the_last_byte(self) -> Iterator[bytes]:
         yield _OPENING

@@ -15,7 +15,7 @@ from jobs.settings import ApiAuth, Settings
 from worker.proxy import lookups
 from worker.proxy.address import checked_url, headers, path_segment
 from worker.proxy.answers import NotSent, Refused, Unsure, Verdict, decide
-from worker.proxy.body import BlendBody
+from worker.proxy.body import Body
 from worker.proxy.exchange import BodyStopped, Failure, Upload, exchange
 from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, NotCancelled, Unknown
 from worker.proxy.redaction import Redaction
@@ -128,10 +128,10 @@ class ProxyClient:
         """Close all connections."""
         self._http.close()
 
-    def submit_blend(
-        self, body: BlendBody, commit: Callable[[], None], progress: Callable[[], None] | None = None
+    def submit(
+        self, body: Body, commit: Callable[[], None], progress: Callable[[], None] | None = None
     ) -> Verdict | NotSent:
-        """Submit once (`POST /mj/submit/blend`). Takes at most the upload's plus the answer's time limit.
+        """Submit once (`POST /mj/submit/…`). Takes at most the upload's plus the answer's time limit.
 
         Args:
             body: what to send.
@@ -150,7 +150,7 @@ class ProxyClient:
         upload = Upload(body, commit, progress, deadline, self._timeouts.answer)
         request = self._http.build_request(
             "POST",
-            f"{self._base_url}/mj/submit/blend",
+            f"{self._base_url}{body.path}",
             content=upload,
             headers={
                 "Content-Type": "application/json",

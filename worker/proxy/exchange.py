@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import httpcore
 import httpx
 
-from worker.proxy.body import BlendBody
+from worker.proxy.body import Body
 from worker.proxy.reply import RawAnswer
 from worker.proxy.transport import LOCATION, Deadline, bounded_by
 from worker.proxy.wire import clean
@@ -63,7 +63,7 @@ class Upload:
 
     def __init__(
         self,
-        body: BlendBody,
+        body: Body,
         commit: Callable[[], None],
         progress: Callable[[], None] | None,
         deadline: Deadline,

@@ -18,6 +18,8 @@ from worker.proxy.wire import clean, task_id, whole_number
 
 MAX_URL_CHARACTERS = 4096
 MAX_STATE_CHARACTERS = 1000
+MAX_BUTTONS = 50
+MAX_CUSTOM_ID_CHARACTERS = 1000
 
 _PERCENT = re.compile(r"\s*([0-9]{1,3})(?:\.[0-9]+)?\s*%?\s*")
 # Times outside are no times of a task: seconds taken for milliseconds, -1, the year 9999.
@@ -36,6 +38,15 @@ class FailureClass(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Button:
+    """Something that can be done with a finished task; `custom_id` is what `POST /mj/submit/action` takes."""
+
+    custom_id: str
+    label: str
+    emoji: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskView:
     """What a task's JSON says. `progress` is a percentage; times are aware UTC; absent or absurd values are None."""
 
@@ -48,6 +59,7 @@ class TaskView:
     submitted_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    buttons: tuple[Button, ...] = ()
 
 
 # First match wins. The timeout is the servers' own, of 5 minutes: the picture may still appear later.
@@ -73,6 +85,7 @@ def parse_task(data: object) -> TaskView | None:
         submitted_at=_time(data.get("submitTime")),
         started_at=_time(data.get("startTime")),
         finished_at=_time(data.get("finishTime")),
+        buttons=_buttons(data.get("buttons")),
     )
 
 
@@ -123,6 +136,16 @@ def _http_url(value: object) -> str | None:
 def _state(value: object) -> str | None:
     """As it was sent, for matching: not cleaned, only kept from growing without bound."""
     return value[:MAX_STATE_CHARACTERS] if isinstance(value, str) and value else None
+
+
+def _buttons(value: object) -> tuple[Button, ...]:
+    """Those that can be pressed; a link, for example, has no `customId`."""
+    rows = [row for row in value[:MAX_BUTTONS] if isinstance(row, dict)] if isinstance(value, list) else []
+    return tuple(
+        Button(custom_id, clean(row.get("label")), clean(row.get("emoji")))
+        for row in rows
+        if isinstance(custom_id := row.get("customId"), str) and 0 < len(custom_id) <= MAX_CUSTOM_ID_CHARACTERS
+    )
 
 
 def _time(value: object) -> datetime | None:
