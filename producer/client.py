@@ -195,9 +195,13 @@ class Producer:
         check_name(campaign)
         return self._enqueueing.batch(requests, takes, campaign, self.pictures())
 
-    def pictures(self) -> Pictures:
-        """Stores the pictures of rows; each is read once, however often it is named from now on."""
-        return Pictures(self.images, self._web)
+    def pictures(self, root: Path | None = None) -> Pictures:
+        """Stores the pictures of rows; each is read once, however often it is named from now on.
+
+        Args:
+            root: the folder that every file must be in; None for anywhere.
+        """
+        return Pictures(self.images, self._web, root)
 
     # Looking after jobs ----------------------------------------------------------------------------------------
 
@@ -232,13 +236,13 @@ class Producer:
             PictureMissing: there is none yet, or never will be; or this machine does not share the image store.
             JobNotFound: there is no such job.
         """
-        found = self.get(job)
-        if found.picture is None or found.status is not Status.SUCCEEDED:
+        found = Finished.of(self.get(job), self.images)
+        if found.picture is None:
             raise PictureMissing(
-                f"job {found.id} has no picture: it is {found.status}; `wait` tells what becomes of it"
+                f"job {found.job.id} has no picture here, it is {found.status}: wait until it has succeeded, where the "
+                "image store is that of the worker"
             )
-        with self.images.open(found.picture.digest) as file:
-            return file.read()
+        return found.picture.read_bytes()
 
     def save(self, job: Job | str, path: str | PathLike[str]) -> Path:
         """Write the finished picture to a file, in the place of what is there. It appears whole or not at all.
