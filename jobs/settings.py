@@ -117,6 +117,13 @@ class Settings(BaseModel):
     service_port: Annotated[int, Field(ge=0, le=65535, description="0: any free port")] = 8793
     service_requests: Annotated[int, Field(ge=1, le=10_000, description="answered at once; more of them get 503")] = 64
     service_requests_per_second: Annotated[PerSecond, Field(description="with one token; more of them get 429")] = 100.0
+    service_connections: Annotated[
+        int, Field(ge=1, le=100_000, description="open at once; then the one that has been idle the longest is closed")
+    ] = 1024
+    service_head_seconds: Annotated[Seconds, Field(description="a request's head must come in this time")] = 30.0
+    service_body_seconds: Annotated[
+        Seconds, Field(description="and its body in this; of a batch, the first line and each next")
+    ] = 120.0
     service_max_body_bytes: Annotated[
         int, Field(ge=1024, le=1 << 30, description="of a job in JSON, its data URLs included; more gets 413")
     ] = 32 << 20

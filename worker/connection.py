@@ -15,8 +15,8 @@ from typing import cast
 
 import httptools
 
+from jobs.connections import Connections
 from worker import http
-from worker.connections import Connections
 from worker.http import Answer, Application, Head, Later, Reader
 
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvloop
 
+from jobs.connections import Connections
 from jobs.listening import BACKLOG, announce, bind, url_of
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
@@ -21,7 +22,6 @@ from jobs.settings import Settings
 from jobs.store import JobStore
 from worker.callbacks import Limits, Receiver
 from worker.connection import Connection
-from worker.connections import Connections
 from worker.hooks import Hooks
 from worker.main import set_up_logging
 

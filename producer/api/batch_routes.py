@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from jobs.errors import BlendqError
 from jobs.job import Job
+from jobs.settings import Settings
 from producer.api.bodies import BatchJob, must_be
 from producer.api.job_routes import DIGESTS
 from producer.api.parts import Blends, model, takes
@@ -57,7 +58,7 @@ async def _answers(request: Request, blends: Producer) -> AsyncIterator[bytes]:
 
     async def work() -> None:
         try:
-            async for lines in _batches(request, blends.settings.service_max_body_bytes):
+            async for lines in _batches(request, blends.settings):
                 await unread.put(await run_in_threadpool(_enqueue, blends, lines))
         finally:
             unread.end()
@@ -71,13 +72,26 @@ async def _answers(request: Request, blends: Producer) -> AsyncIterator[bytes]:
         task.cancel()
 
 
-async def _batches(request: Request, most_bytes: int) -> AsyncIterator[list[Line]]:
-    """What has come so far, at once: whoever sends slowly is answered all the same."""
-    reader, parts = _Lines(most_bytes), request.stream()
-    while (part := await asyncio.wait_for(anext(parts, None), IDLE_SECONDS)) is not None:
+async def _batches(request: Request, settings: Settings) -> AsyncIterator[list[Line]]:
+    """What has come so far, at once: whoever sends slowly is answered all the same, as long as whole lines come.
+
+    Raises:
+        TimeoutError: no job's line came in time.
+    """
+    reader, parts = _Lines(settings.service_max_body_bytes), request.stream()
+    now = asyncio.get_running_loop().time
+    due_at = now() + settings.service_body_seconds
+    while (part := await _in_time(anext(parts, None), due_at)) is not None:
         lines = reader.feed(part) if part else reader.end()
         while batch := list(islice(lines, BATCH_JOBS)):
             yield batch
+            if any(line is None or line.strip() for _, line in batch):  # blank ones are no work
+                due_at = now() + settings.service_body_seconds
+
+
+async def _in_time(coming: Awaitable[bytes | None], due_at: float) -> bytes | None:
+    async with asyncio.timeout_at(due_at):
+        return await coming
 
 
 class _Lines:

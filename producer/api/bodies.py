@@ -21,7 +21,6 @@ from producer.client import DEFAULT_CAMPAIGN
 
 M = TypeVar("M", bound=BaseModel)
 
-BODY_SECONDS = 120.0
 MULTIPART_EXTRA_BYTES = 64 * 1024
 PICTURE_TYPES = frozenset({"", "application/octet-stream", "image/png", "image/jpeg", "image/webp", "image/gif"})
 
@@ -31,18 +30,19 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
     Raises:
         Refused: it is larger (413), or takes too long (408).
     """
+    seconds = request.app.state.blends.settings.service_body_seconds
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most_bytes:
         raise _too_large(most_bytes)
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for part in request.stream():
                 body += part
                 if len(body) > most_bytes:
                     raise _too_large(most_bytes)
     except TimeoutError as error:
-        words = f"the body did not come within {BODY_SECONDS:g} s"
+        words = f"the body did not come within {seconds:g} s"
         raise Refused.later(HTTPStatus.REQUEST_TIMEOUT, "slow_body", words) from error
     return bytes(body)
 

@@ -9,17 +9,20 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
+from jobs.connections import Connections
 from jobs.decoding import Decoder
 from jobs.errors import SettingsError
 from jobs.listening import announce, bind, url_of
 from jobs.logs import log_to_stderr
 from jobs.settings import Settings
 from producer.api.app import make_app
+from producer.api.connection import Connection
 from producer.api.follower import Follower
 from producer.api.guard import Guard
 from producer.client import Producer
@@ -77,7 +80,10 @@ def run_service(settings: Settings, announce_file: Path | None = None) -> int:
             )
             if announce_file is not None:
                 announce(announce_file, url_of(listener))
-            _serve(guard, follower, listener)
+            most = settings.service_connections
+            # No limit for one address: behind a proxy, or on this machine, all callers have the same.
+            room = Connections(most, most + 1, head_seconds=settings.service_head_seconds)
+            _serve(guard, follower, listener, room)
     finally:
         decoder.close()
     return 0
@@ -94,11 +100,11 @@ def _who_is_let_in(blends: Producer, loopback: bool) -> str:
     )
 
 
-def _serve(guard: Guard, follower: Follower, listener: socket.socket) -> None:
+def _serve(guard: Guard, follower: Follower, listener: socket.socket, room: Connections) -> None:
     config = uvicorn.Config(
         guard,
-        # It bounds the head of a request, as its faster sibling does not.
-        http="h11",
+        http=partial(Connection, room=room),  # type: ignore[arg-type]  # whatever makes a protocol
+        ws="none",
         lifespan="on",
         log_config=None,
         log_level="critical",

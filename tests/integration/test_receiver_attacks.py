@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 
+from jobs.connections import Connections
 from jobs.errors import StoreUnavailable
 from jobs.events import Event
 from jobs.job import Status
@@ -29,7 +30,6 @@ from tests.integration.workbench import wait_for
 from worker import recorder as room
 from worker.callbacks import Receiver
 from worker.connection import Connection
-from worker.connections import Connections
 from worker.hooks import Hooks
 from worker.http import (
     MAX_BODY_BYTES,

@@ -1,4 +1,4 @@
-"""Connections: how many strangers may hold one open at the receiver's port, and who makes room when there are too many.
+"""Connections: how many callers may hold one open at a port, and who makes room when there are too many.
 
 The one that has kept us waiting the longest does, so that those who only hold connections open cannot keep out those
 who call.
