@@ -8,6 +8,7 @@ BlendqError
 │   ├── ManifestError          a manifest with bad rows; carries the first of them
 │   ├── IdempotencyConflict    the same key was used for another request
 │   └── JobPurged              the same key was used for a job that is gone
+├── NotAGrid                   more is wanted of a job that has no finished 2×2 grid
 ├── JobNotFound
 ├── CampaignNotFound
 ├── ScheduleNotFound
@@ -92,6 +93,10 @@ class IdempotencyConflict(InvalidRequest):
 
 class JobPurged(InvalidRequest):
     code = "job_purged"
+
+
+class NotAGrid(BlendqError):
+    code = "not_a_grid"
 
 
 class JobNotFound(BlendqError):

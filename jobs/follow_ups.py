@@ -12,7 +12,7 @@ from itertools import count
 
 from jobs.actions import Action, ActionKind
 from jobs.ids import id_of
-from jobs.job import Follows, Job
+from jobs.job import Follows, Job, Status
 from jobs.request import MAX_CUSTOM_ID_CHARACTERS, BlendRequest
 
 
@@ -35,6 +35,12 @@ def follow_ups(parent: Job, actions: Sequence[Action], now: datetime, *, again: 
         take = next((one for one in takes if follow_up_id(parent, action, one) not in parent.follow_ups), None)
         if take is not None:
             yield _follow_up(parent, action, take, now)
+
+
+def missing(parent: Job, actions: Sequence[Action]) -> list[Action]:
+    """Those that the job neither has nor will have by itself."""
+    coming = () if parent.status is Status.SUCCEEDED else parent.request.then
+    return [one for one in actions if one not in coming and follow_up_id(parent, one) not in parent.follow_ups]
 
 
 def _follow_up(parent: Job, action: Action, take: int, now: datetime) -> Job:

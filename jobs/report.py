@@ -66,6 +66,7 @@ def result(job: Job, asked: BlendRequest, picture: object) -> dict[str, Any]:
         "id": job.id,
         "custom_id": asked.custom_id,
         "campaign": job.campaign,
+        **parent_json(job),
         "status": job.status,
         "picture": picture,
         "images": [source_name(image) for image in asked.images],
@@ -81,6 +82,12 @@ def result(job: Job, asked: BlendRequest, picture: object) -> dict[str, Any]:
         "state": asked.state,
         "upstream": upstream_json(job.attempt, ("task_id", "code", "description", "image_url")),
     }
+
+
+def parent_json(job: Job) -> dict[str, Any]:
+    """What a follow-up is of; nothing for a blend."""
+    follows = job.follows
+    return {"parent_id": follows and follows.job_id, "action": follows and follows.action}
 
 
 def picture_json(picture: Picture | None) -> dict[str, Any] | None:

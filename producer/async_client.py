@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from jobs.actions import Action
 from jobs.changes import Changed
 from jobs.errors import InvalidRequest
 from jobs.images import Check
@@ -163,6 +164,18 @@ class AsyncProducer:
     async def retry(self, job: Job | str) -> Applied:
         """See `Producer.retry`."""
         return await self._run(self._blends.retry, job)
+
+    async def act(self, job: Job | str, action: Action | str, *, again: bool = False) -> Job:
+        """See `Producer.act`."""
+        return await self._run(self._blends.act, job, action, again=again)
+
+    async def act_all(self, job: Job | str, actions: Sequence[Action | str], *, again: bool = False) -> list[Job]:
+        """See `Producer.act_all`."""
+        return await self._run(self._blends.act_all, job, actions, again=again)
+
+    async def follow_ups(self, job: Job) -> list[Job]:
+        """See `Producer.follow_ups`."""
+        return await self._run(self._blends.follow_ups, job)
 
     # Following along -------------------------------------------------------------------------------------------
 

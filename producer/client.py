@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from jobs.actions import Action
 from jobs.changes import MAX_BLOCK_SECONDS, Changed
 from jobs.download import Downloads
 from jobs.epoch import Epoch
@@ -34,6 +35,7 @@ from jobs.server import connect, without_password
 from jobs.settings import Settings
 from jobs.store import Applied, JobStore
 from producer.campaign import check_name
+from producer.carrying_on import carry_on, read_actions
 from producer.control import CampaignControl
 from producer.enqueueing import Enqueueing
 from producer.files import atomic_file
@@ -324,6 +326,34 @@ class Producer:
         elif applied.changed:
             self._wake_dispatch()
         return applied
+
+    def act(self, job: Job | str, action: Action | str, *, again: bool = False) -> Job:
+        """Have a finished grid carried on: upscale a quarter of it, vary it, or make another grid.
+
+        Args:
+            job: a blend, a variation or a reroll that has succeeded.
+            action: "U1" to "U4", "V1" to "V4", or "R".
+            again: one more, though there is one; not of an upscale, which is the same each time.
+
+        Returns:
+            The follow-up, a job like any other, and paid for. The same action of the same job is the same follow-up.
+
+        Raises:
+            JobNotFound, NotAGrid: there is no such job; it has no grid.
+            InvalidRequest, UsageError: no such action; an upscale again.
+        """
+        return self.act_all(job, [action], again=again)[0]
+
+    def act_all(self, job: Job | str, actions: Sequence[Action | str], *, again: bool = False) -> list[Job]:
+        """The same for several actions in one step: all of their follow-ups are created, or none."""
+        self._epoch.verify()
+        found = carry_on(self.store, _id(job), read_actions(actions), again=again)
+        self._wake_dispatch()
+        return found
+
+    def follow_ups(self, job: Job) -> list[Job]:
+        """Its follow-ups, in the order in which they were created."""
+        return [one for one in self.store.find_many(job.follow_ups) if one]
 
     def campaign(self, name: str) -> CampaignControl:
         """What may be ordered for a campaign as a whole: pause, resume, cancel, retry, a budget, and so on.

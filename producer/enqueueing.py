@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from jobs.epoch import Epoch
 from jobs.errors import InvalidRequest, PictureError, RowProblem
+from jobs.events import Act
+from jobs.follow_ups import missing
 from jobs.job import Job
 from jobs.request import BlendRequest
-from jobs.store import JobStore
+from jobs.store import Applied, JobStore
 from producer.identity import job_id
 from producer.manifest import Row
 from producer.pictures import Pictures
@@ -92,7 +94,18 @@ class Enqueueing:
             self._wake_dispatch()
         old = [job.id for job, said in zip(jobs, created, strict=True) if said is False]
         known = {job.id: job for job in self._store.find_many(old) if job}
+        known |= self._wanting_more(known, [job for job in jobs if job.id in known])
         return [(known.get(job.id, job), said) for job, said in zip(jobs, created, strict=True)]
+
+    def _wanting_more(self, known: Mapping[str, Job], asked: Sequence[Job]) -> dict[str, Job]:
+        """Jobs that were there already, of which more is wanted now than was then; those that had a key cannot be."""
+        wants = [(job.id, Act(job.request.then)) for job in asked if missing(known[job.id], job.request.then)]
+        outcomes = self._store.apply_many(wants)
+        if failed := next((one for one in outcomes if isinstance(one, Exception)), None):
+            raise failed
+        if wants:
+            self._wake_dispatch()
+        return {one.after.id: one.after for one in outcomes if isinstance(one, Applied)}
 
 
 def _rows(requests: Iterable[BlendRequest]) -> Iterator[Row]:

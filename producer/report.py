@@ -8,12 +8,12 @@ from typing import Any
 from jobs.history import HistoryEntry
 from jobs.job import Attempt, Job, Status
 from jobs.plan import Plan
-from jobs.report import picture_json, reason_json, rfc3339, source_name, upstream_json
+from jobs.report import parent_json, picture_json, reason_json, rfc3339, source_name, upstream_json
 from producer.campaign import CampaignSummary
 
 
-def whole_record(job: Job, history: Sequence[HistoryEntry]) -> dict[str, Any]:
-    """Everything that is known of a job."""
+def whole_record(job: Job, history: Sequence[HistoryEntry], follow_ups: Sequence[Job] = ()) -> dict[str, Any]:
+    """Everything that is known of a job; of its follow-ups where they stand."""
     request = job.request.model_dump(mode="json")
     request["images"] = [source_name(image) for image in job.request.images]
     return {
@@ -22,6 +22,8 @@ def whole_record(job: Job, history: Sequence[HistoryEntry]) -> dict[str, Any]:
         "status": job.status,
         "campaign": job.campaign,
         "custom_id": job.request.custom_id,
+        **parent_json(job),
+        "follow_ups": [_follow_up(one) for one in follow_ups],
         "request": request,
         "reason": reason_json(job.reason),
         "next_step": next_step(job),
@@ -85,12 +87,18 @@ def next_step(job: Job) -> str | None:
 
 def _after_failure(job: Job, retry: str) -> str:
     match job.reason.kind if job.reason else "":
+        case "no_parent":
+            return f"as the reason says; {retry} asks the API for that grid once more"
         case "moderated":
             return "the API refuses what these pictures show; use others"
         case "invalid":
             return "the API does not take this request; correct it by the reason given, and enqueue it anew"
         case _:
             return f"{retry} submits it again"
+
+
+def _follow_up(job: Job) -> dict[str, Any]:
+    return {"id": job.id, "action": job.follows and job.follows.action, "status": job.status}
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

@@ -15,11 +15,17 @@ from producer.campaign import CampaignSummary
 from producer.report import next_step
 
 
-def job_lines(job: Job, history: Sequence[HistoryEntry], picture: Path | None) -> Iterator[str]:
-    """The whole of a job: a header, its attempts, its history."""
+def job_lines(
+    job: Job, history: Sequence[HistoryEntry], picture: Path | None, follow_ups: Sequence[Job] = ()
+) -> Iterator[str]:
+    """The whole of a job: a header, its follow-ups, its attempts, its history."""
     yield f"{job.id}  {job.status}"
     yield ""
     yield from _columns(_header(job, picture))
+    if follow_ups:
+        yield ""
+        yield "Follow-ups"
+        yield from (f"  {one.follows.label:<4} {one.id}  {one.status}" for one in follow_ups if one.follows)
     if job.attempts:
         yield ""
         yield "Attempts"
@@ -35,8 +41,11 @@ def _header(job: Job, picture: Path | None) -> Iterator[tuple[str, str]]:
     yield "campaign", job.campaign
     if request.custom_id:
         yield "custom id", request.custom_id
+    if job.follows:
+        yield "follows", f"{job.follows.label} of {job.follows.job_id}"
     options = [request.dimensions.value, request.bot_type.value, *request.modes]
     options += [f"priority {request.priority}"] if request.priority else []
+    options += [f"then {' '.join(request.then)}"] if request.then else []
     yield "options", ", ".join(options)
     for number, image in enumerate(request.images, 1):
         yield f"image {number}", source_name(image)

@@ -9,7 +9,7 @@ import click
 
 from jobs.errors import UsageError
 from jobs.job import Job, Status
-from jobs.report import result, rfc3339
+from jobs.report import parent_json, result, rfc3339
 from jobs.request import BlendRequest
 from jobs.store import Applied
 from ops.cli.job_view import job_lines
@@ -57,14 +57,8 @@ def submit(
     blendq submit a.png b.jpg --wait --timeout 600
     """
     place = Place(data_dir, sandbox)
-    if timeout is not None and not wait:
-        raise UsageError("--timeout is for --wait; add it, or leave --timeout out")
     request = BlendRequest.parse({"images": images, **request_fields(fields)})
-    if wait and not place.worked_on:
-        raise UsageError(
-            f"nothing works on {place.settings.data_dir}, so there is nothing to wait for; "
-            f"start `blendq up{place.options}` in another terminal first"
-        )
+    _check_wait(place, wait, timeout)
     with place.producer() as producer:
         job = producer.enqueue(request, campaign=campaign, idempotency_key=idempotency_key)
         if not wait:
@@ -74,9 +68,20 @@ def submit(
         return _tell_finished(producer.wait(job, timeout), request, as_json)
 
 
+def _check_wait(place: Place, wait: bool, timeout: float | None) -> None:
+    if timeout is not None and not wait:
+        raise UsageError("--timeout is for --wait; add it, or leave --timeout out")
+    if wait and not place.worked_on:
+        raise UsageError(
+            f"nothing works on {place.settings.data_dir}, so there is nothing to wait for; "
+            f"start `blendq up{place.options}` in another terminal first"
+        )
+
+
 def _tell_enqueued(job: Job, place: Place, as_json: bool) -> None:
     if as_json:
         about = {"custom_id": job.request.custom_id, "campaign": job.campaign, "created_at": rfc3339(job.created_at)}
+        about |= parent_json(job)
         print_json({"id": job.id, "status": job.status, **about})
     else:
         click.echo(job.id)
@@ -103,7 +108,7 @@ def _tell_finished(finished: Finished, request: BlendRequest, as_json: bool) -> 
 
 @click.group()
 def job() -> None:
-    """Look at one job, cancel it, or try it again."""
+    """Look at one job, carry it on, cancel it, or try it again."""
 
 
 @job.command("show")
@@ -114,14 +119,53 @@ def show_job(job_id: str, sandbox: str | None, data_dir: Path | None, as_json: b
     with Place(data_dir, sandbox).known_jobs() as producer:
         found = producer.get(job_id)
         history = producer.store.history(job_id)
+        follow_ups = producer.follow_ups(found)
         stored = producer.images.find(found.picture.digest) if found.picture else None
     path = stored.path if stored else None
     if as_json:
-        print_json({**whole_record(found, history), "picture_path": str(path) if path else None})
+        print_json({**whole_record(found, history, follow_ups), "picture_path": str(path) if path else None})
         return 0
-    for line in job_lines(found, history, path):
+    for line in job_lines(found, history, path, follow_ups):
         click.echo(line)
     return 0
+
+
+@job.command("act")
+@click.argument("job_id", metavar="ID")
+@click.argument("actions", nargs=-1, required=True, metavar="ACTION...")
+@click.option("--again", is_flag=True, help="One more of each, though there is one; not of upscales.")
+@click.option("--wait", is_flag=True, help="Wait for the pictures, and print their files' names.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Wait at most so long.")
+@place_options
+def act_on_job(
+    job_id: str,
+    actions: tuple[str, ...],
+    again: bool,
+    wait: bool,
+    timeout: float | None,
+    sandbox: str | None,
+    data_dir: Path | None,
+    as_json: bool,
+) -> int:
+    """Carry a finished grid on: U1 to U4 upscale a quarter, V1 to V4 vary it, R makes another grid.
+
+    Each becomes a job of its own, is paid for, and its id is printed. The same action of the same job is the same
+    job: ordered twice, it is paid once.
+
+    \b
+    blendq job act job_4nsb… U2
+    blendq job act job_4nsb… U1 V3 --wait
+    """
+    place = Place(data_dir, sandbox)
+    _check_wait(place, wait, timeout)
+    with place.known_jobs() as producer:
+        jobs = producer.act_all(job_id, actions, again=again)
+        if not wait:
+            for one in jobs:
+                _tell_enqueued(one, place, as_json)
+            return 0
+        note(f"waiting for {', '.join(one.id for one in jobs)}; they go on without this command too")
+        return max([_tell_finished(producer.wait(one, timeout), one.request, as_json) for one in jobs])
 
 
 @job.command("cancel")

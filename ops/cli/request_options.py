@@ -27,6 +27,8 @@ def request_options(command: F) -> F:
                      help="Whether an account that submits remix by itself counts as one without."),
         click.option("--state", metavar="TEXT", help="Your own text; the API hands it back where it fits."),
         click.option("--priority", type=click.IntRange(0, 9), help="9 goes first (default 0)."),
+        click.option("--then", metavar="ACTIONS",
+                     help="What is wanted of the finished blend, each paid for: U1 to U4, V1 to V4, R; as U1,V3."),
         click.option("--metadata", metavar="JSON", help="A JSON object of yours, kept with the job."),
         click.option("--notify-hook", metavar="URL", help="Your own webhook address."),
     ]  # fmt: skip
@@ -46,6 +48,8 @@ def request_fields(options: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: the metadata is no JSON.
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
+    if "then" in given:
+        given["then"] = given["then"].upper().replace(",", " ").split()
     if "metadata" in given:
         try:
             given["metadata"] = json.loads(given["metadata"])

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from producer.api import batch_routes, campaign_routes, event_routes, health_routes, image_routes, job_routes
-from producer.api.bodies import BatchJob, NewJob
+from producer.api.bodies import BatchJob, NewJob, Wishes
 from producer.api.campaign_routes import PlanChange
 from producer.api.follower import Follower
 from producer.api.guard import OPEN
@@ -62,7 +62,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     """FastAPI's document; with the models that it does not see, our problems, and the tokens."""
     found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
-    for model in (NewJob, BatchJob, BatchAnswer, PlanChange, Problem):
+    for model in (NewJob, BatchJob, BatchAnswer, PlanChange, Wishes, Problem):
         schema = model.model_json_schema(ref_template=_MODELS)
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema

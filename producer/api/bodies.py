@@ -8,10 +8,11 @@ from http import HTTPStatus
 from typing import Annotated, Self, TypeVar
 
 from fastapi import Depends, Header, Request
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from jobs.actions import Action
 from jobs.errors import InvalidRequest, PictureError
 from jobs.idempotency import MAX_KEY_CHARACTERS
 from jobs.plain_words import in_plain_words
@@ -136,6 +137,20 @@ def from_json(model: type[M], body: bytes) -> M:
 JsonBody = Annotated[bytes, Depends(_json_body)]
 PictureBody = Annotated[bytes, Depends(_picture_body)]
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+
+
+class Wishes(BaseModel):
+    """What is wanted of a finished grid. `again`: one more of each, though there is one; not of upscales."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    actions: Annotated[tuple[Action, ...], Field(min_length=1, max_length=len(Action))]
+    again: bool = False
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """Raises what `from_json` raises."""
+        return from_json(cls, body)
 
 
 class NewJob(BlendRequest):

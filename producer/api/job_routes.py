@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from jobs.job import Status
-from producer.api.bodies import IdempotencyKey, JsonBody, NewJob
+from producer.api.bodies import IdempotencyKey, JsonBody, NewJob, Wishes
 from producer.api.listing import page_of_jobs
 from producer.api.parts import After, Blends, JobId, Limit, known, model, takes
-from producer.api.views import AppliedView, JobPage, JobView, whole_job
+from producer.api.views import AppliedView, FollowUps, JobPage, JobView, whole_job
 from producer.campaign import check_name
 
 router = APIRouter(tags=["jobs"])
@@ -52,7 +52,8 @@ def list_jobs(
 def show_job(blends: Blends, job_id: JobId) -> dict[str, Any]:
     """Everything that is known of a job, with its history."""
     known(blends, job_id)
-    return whole_job(blends.get(job_id), blends.store.history(job_id))
+    job = blends.get(job_id)
+    return whole_job(job, blends.store.history(job_id), blends.follow_ups(job))
 
 
 @router.delete("/v1/jobs/{job_id}")
@@ -65,3 +66,18 @@ def cancel_job(blends: Blends, job_id: JobId) -> AppliedView:
 def retry_job(blends: Blends, job_id: JobId) -> AppliedView:
     """Try a failed, cancelled or parked job again. A parked one may have been paid for: this may pay again."""
     return AppliedView.of(blends.retry(known(blends, job_id)))
+
+
+@router.post(
+    "/v1/jobs/{job_id}/act",
+    status_code=202,
+    openapi_extra=takes("application/json", model("Wishes"), {"actions": ["U2", "V1"]}),
+)
+def act_on_job(blends: Blends, job_id: JobId, body: JsonBody) -> FollowUps:
+    """Have a finished grid carried on; each action becomes a job of its own, durable when this is answered.
+
+    The same action of the same job is the same follow-up; with `again` it is one more. 409 when there is no grid.
+    """
+    wishes = Wishes.read(body)
+    jobs = blends.act_all(known(blends, job_id), wishes.actions, again=wishes.again)
+    return FollowUps(data=[JobView.of(job) for job in jobs])

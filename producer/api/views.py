@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from jobs.actions import Action
 from jobs.history import HistoryEntry
 from jobs.images import StoredImage
 from jobs.job import Job, Status
-from jobs.report import rfc3339
+from jobs.report import parent_json, rfc3339
 from jobs.store import Applied
 from producer.control import Ordered
 from producer.report import whole_record
@@ -31,6 +32,8 @@ class JobView(BaseModel):
     status: Status
     custom_id: str | None
     campaign_id: str
+    parent_id: str | None
+    action: Action | None
     reason: ReasonView | None
     picture_url: str | None
     status_url: str
@@ -46,11 +49,19 @@ class JobView(BaseModel):
             status=job.status,
             custom_id=job.request.custom_id,
             campaign_id=job.campaign,
+            **parent_json(job),
             reason=job.reason and ReasonView(kind=job.reason.kind, message=job.reason.message),
             **_links(job),
             created_at=rfc3339(job.created_at) or "",
             finished_at=rfc3339(job.finished_at),
         )
+
+
+class FollowUps(BaseModel):
+    """The follow-ups that were asked for, in the order of the actions."""
+
+    object: Literal["list"] = "list"
+    data: list[JobView]
 
 
 class JobPage(BaseModel):
@@ -137,9 +148,9 @@ def image_url(digest: str) -> str:
     return f"/v1/images/{digest}"
 
 
-def whole_job(job: Job, history: Sequence[HistoryEntry]) -> dict[str, Any]:
+def whole_job(job: Job, history: Sequence[HistoryEntry], follow_ups: Sequence[Job]) -> dict[str, Any]:
     """Everything that is known of a job."""
-    record = whole_record(job, history)
+    record = whole_record(job, history, follow_ups)
     record["campaign_id"] = record.pop("campaign")
     return record | _links(job)
 

@@ -234,3 +234,27 @@ def test_what_is_no_good_picture_is_refused(
 def test_nothing_of_a_refused_picture_is_kept(service: Service, stack: Settings) -> None:
     service.http.put("/v1/images", content=noise()[:-40])
     assert list(Path(stack.data_dir / "images" / "tmp").iterdir()) == []
+
+
+# Follow-ups --------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_grid_is_carried_on(service: Service, blends: Producer) -> None:
+    job = service.enqueue(custom_id="whale", then=["U1"])
+    succeed(blends, job["id"])
+    answer = service.http.post(f"/v1/jobs/{job['id']}/act", json={"actions": ["U1", "V3"]})
+    assert answer.status_code == 202, answer.text
+    upscale, variation = answer.json()["data"]
+    assert (upscale["custom_id"], variation["custom_id"]) == ("whale-U1", "whale-V3")
+    assert (upscale["parent_id"], upscale["action"], upscale["status"]) == (job["id"], "U1", "waiting")
+    record = service.http.get(job["status_url"]).json()
+    assert [one["id"] for one in record["follow_ups"]] == [upscale["id"], variation["id"]]
+
+
+def test_what_cannot_be_carried_on_is_told(service: Service) -> None:
+    job = service.enqueue()
+    problem(service.http.post(f"{job['status_url']}/act", json={"actions": ["U1"]}), 409, "not_a_grid")
+    problem(service.http.post(f"{job['status_url']}/act", json={"actions": ["U7"]}), 422, "invalid_request")
+    problem(service.http.post(f"{job['status_url']}/act", json={"actions": []}), 422, "invalid_request")
+    problem(service.http.post(f"{job['status_url']}/act", content=b"{", headers=JSON), 400, "json")
+    problem(service.http.post("/v1/jobs/job_none/act", json={"actions": ["U1"]}), 404, "job_not_found")

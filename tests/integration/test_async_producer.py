@@ -68,6 +68,8 @@ def test_a_job_from_its_request_to_its_picture(stack: Settings, blends: Producer
         done = await waiting
         assert (done.status, done.picture and done.picture.read_bytes()) == (Status.SUCCEEDED, data)
         assert await aio.picture(job) == (await aio.save(job, tmp_path / "a.png")).read_bytes() == data
+        upscale, (variation,) = await aio.act(job, "U1"), await aio.act_all(job, ["V1"])
+        assert await aio.follow_ups(await aio.get(job)) == [upscale, variation]
         other = await aio.enqueue(fresh())
         assert (await aio.cancel(other)).after.status is Status.CANCELLED
         assert (await aio.retry(other)).after.status is Status.WAITING

@@ -29,7 +29,7 @@ def test_submit_takes_every_field_of_a_request(call: Any, blends: Producer, pict
     options = (
         "--dimensions portrait --bot-type NIJI_JOURNEY --mode FAST --mode RELAX --instance-id 7 --remix "
         "--no-remix-auto-considered --state s --custom-id c --priority 9 --notify-hook https://example.com/h "
-        "--campaign every --json"
+        "--then V1 --campaign every --json"
     )
     done = call("submit", *pictures, *options.split(), "--metadata", '{"a": [1]}')
     assert done.code == 0
@@ -45,6 +45,7 @@ def test_submit_takes_every_field_of_a_request(call: Any, blends: Producer, pict
         "state": "s",
         "custom_id": "c",
         "priority": 9,
+        "then": ["V1"],
         "notify_hook": "https://example.com/h",
         "metadata": {"a": [1]},
     }
