@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+from itertools import groupby
 
 from jobs.errors import EpochLost
 from jobs.events import Release
 from jobs.plan import Contender, next_in_turn
-from jobs.store import BudgetSpent, NoSlot
+from jobs.store import Applied, BudgetSpent, NoSlot
 from jobs.writes import Bounds
 from worker.context import Context
 
@@ -66,21 +67,21 @@ def _room(context: Context) -> int:
 
 
 def _release(context: Context, count: int) -> int:
+    """Release so many at most, in one step for those with the same bounds; returns how many were."""
     store = context.store
     contenders = [one for one in store.turns.contenders(min(PAGE, count)) if not _pauses(context, one)]
-    released = 0
-    for job_id, campaign in next_in_turn(contenders, min(PAGE, count)):
-        bounds = Bounds(context.settings.slots, campaign.plan.max_submissions)
-        try:
-            applied = store.apply(job_id, Release(), bounds=bounds)
-        except NoSlot:
-            break
-        except BudgetSpent:
-            continue  # by another dispatcher; other campaigns may go on
-        if applied.changed:
-            context.wakeups.submit(job_id)
-            released += 1
-    return released
+    turns = next_in_turn(contenders, min(PAGE, count))
+    outcomes: list[Applied | Exception] = []
+    for budget, group in groupby(turns, lambda turn: turn[1].plan.max_submissions):
+        happened = [(job_id, Release()) for job_id, _ in group]
+        outcomes += store.apply_many(happened, Bounds(context.settings.slots, budget))
+    if released := [one.after.id for one in outcomes if isinstance(one, Applied) and one.changed]:
+        context.wakeups.submit(*released)
+    for one in outcomes:
+        # Slots, or a budget, that another dispatcher was faster to fill; other campaigns may go on.
+        if isinstance(one, Exception) and not isinstance(one, NoSlot | BudgetSpent):
+            raise one
+    return len(released)
 
 
 def _pauses(context: Context, campaign: Contender) -> bool:
