@@ -1,0 +1,51 @@
+"""Scale: how large a run is. Full ones are for the table in docs/benchmarks.md, quick ones for a look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How many of everything.
+
+    Args:
+        repetitions: of each contestant, in turn.
+        small_jobs: a repetition.
+        big_jobs: a repetition.
+        callbacks: in a storm.
+        kept: jobs that are kept, at each of which a look is taken.
+        waiting: jobs before an express job, in each of its tries.
+        idle_seconds: how long the stack is watched that has nothing to do.
+        concurrency: submissions and downloads at once, everybody's.
+    """
+
+    repetitions: int
+    small_jobs: int
+    big_jobs: int
+    callbacks: int
+    kept: tuple[int, ...]
+    waiting: tuple[int, ...]
+    idle_seconds: float
+    concurrency: int = 8
+
+
+FULL = Scale(
+    repetitions=5,
+    small_jobs=1000,
+    big_jobs=60,
+    callbacks=30_000,
+    kept=(1_000, 10_000, 100_000),
+    waiting=(0, 100, 1000),
+    idle_seconds=60.0,
+)
+QUICK = Scale(
+    repetitions=1,
+    small_jobs=200,
+    big_jobs=10,
+    callbacks=5000,
+    kept=(500, 2000),
+    waiting=(0, 100),
+    idle_seconds=5.0,
+)
+SMALLEST = Scale(repetitions=1, small_jobs=5, big_jobs=2, callbacks=50, kept=(10,), waiting=(0,), idle_seconds=0.5)

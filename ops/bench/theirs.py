@@ -1,0 +1,141 @@
+"""Theirs: each peer's processes, with a server of its own on the very settings of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from jobs.server import connect
+from jobs.settings import Settings
+from ops.bench import parts
+from ops.bench.contest import Blend
+from ops.bench.ports import free_port
+from ops.child import Child
+from ops.embedded import EmbeddedServer
+from ops.ownership import Ownership
+
+STOP_SECONDS = 5.0
+ALWAYS, EVERYSEC = "always", "everysec"
+
+
+class Peer:
+    """One of `ops.bench.peers` that has workers, a receiver and a server.
+
+    Args:
+        name: as the report calls it.
+        module: of `ops.bench.peers`.
+        folder: for all that it keeps.
+        api_url: whom it submits to.
+        concurrency: submissions and downloads at once.
+        appendfsync: of its server; ours is always on `always`.
+    """
+
+    held = ("worker", "receiver")
+
+    def __init__(
+        self, name: str, module: str, folder: Path, api_url: str, concurrency: int, appendfsync: str = ALWAYS
+    ) -> None:
+        self.name = name
+        self._module = f"ops.bench.peers.{module}"
+        self._settings = Settings(data_dir=folder)
+        self._appendfsync = appendfsync
+        self._concurrency = concurrency
+        self._port = free_port()
+        self._env = _environment(folder, api_url, self._port, PEER_REDIS=self._settings.redis_address())
+        self._exits = ExitStack()
+
+    def start(self) -> None:
+        owner = self._exits.enter_context(Ownership(self._settings.data_dir))
+        self._server = self._exits.enter_context(EmbeddedServer(self._settings, owner))
+        self._redis = connect(self._settings.redis_address())
+        self._redis.config_set("appendfsync", self._appendfsync)
+        self._children = {
+            "worker": self._child(owner, "worker", str(self._concurrency)),
+            "receiver": self._child(owner, "receiver", str(self._port)),
+        }
+
+    def _child(self, owner: Ownership, part: str, number: str) -> Child:
+        command = [sys.executable, "-m", self._module, part, number]
+        child = Child(part, command, self._env, folder=self._settings.data_dir, reaper=owner.reaper)
+        child.start()
+        return child
+
+    def close(self) -> None:
+        parts.let_go(self.pids.values())  # what is stopped hears nobody
+        for child in self._children.values():
+            child.ask_to_end()
+        for child in self._children.values():
+            child.end(STOP_SECONDS)
+        self._redis.close()
+        self._exits.close()
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        found = {name: child.pid for name, child in self._children.items()} | {"redis": self._server.pid}
+        return {name: pid for name, pid in found.items() if pid}
+
+    def enqueue(self, blends: Sequence[Blend], name: str) -> None:
+        self._redis.set("finished", 0)
+        command = [sys.executable, "-m", self._module, "enqueue"]
+        subprocess.run(command, input=_lines(blends, name), text=True, env=self._env, check=True)  # noqa: S603
+
+    def finished(self, name: str) -> int:  # noqa: ARG002  (one repetition at a time)
+        return int(self._redis.get("finished") or 0)
+
+
+class Script:
+    """The bare asyncio script: one process, no server."""
+
+    name = "asyncio script"
+    held = ("worker",)
+
+    def __init__(self, folder: Path, api_url: str, concurrency: int) -> None:
+        self._folder = folder
+        self._concurrency = concurrency
+        self._port = free_port()
+        self._env = _environment(folder, api_url, self._port)
+        self._exits = ExitStack()
+        self._waiting = 0
+
+    def start(self) -> None:
+        owner = self._exits.enter_context(Ownership(self._folder))
+        arguments = [str(self._concurrency), str(self._port), str(self._folder)]
+        command = [sys.executable, "-m", "ops.bench.peers.plain_asyncio", *arguments]
+        self._child = Child("script", command, self._env, folder=self._folder, reaper=owner.reaper)
+        self._child.start()
+
+    def close(self) -> None:
+        parts.let_go(self.pids.values())
+        self._child.ask_to_end()
+        self._child.end(STOP_SECONDS)
+        self._exits.close()
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        return {"worker": self._child.pid} if self._child.pid else {}
+
+    def enqueue(self, blends: Sequence[Blend], name: str) -> None:
+        part = self._folder / f"{name}.part"
+        part.write_text(_lines(blends, name))
+        part.rename(part.with_suffix(".jobs"))
+        self._waiting = len(blends)
+
+    def finished(self, name: str) -> int:
+        return self._waiting if (self._folder / f"{name}.done").exists() else 0
+
+
+def _environment(folder: Path, api_url: str, port: int, **others: str) -> dict[str, str]:
+    out = folder / "out"
+    out.mkdir(parents=True, exist_ok=True)
+    ours = {"PEER_API": api_url, "PEER_HOOKS": f"http://127.0.0.1:{port}", "PEER_OUT": str(out)}
+    return {**os.environ, **ours, **others}
+
+
+def _lines(blends: Sequence[Blend], name: str) -> str:
+    jobs = ([f"{name}-{number}", list(map(str, blend))] for number, blend in enumerate(blends))
+    return "".join(json.dumps(job) + "\n" for job in jobs)
