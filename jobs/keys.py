@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from jobs.job import Status
 
+# Whatever the broker keeps; a prefix of its own, so that every key of ours starts with blendq.
+BROKER_PREFIX = "blendq:celery:"
+
 
 class Keys:
     """The keys under one prefix; another prefix is another, separate blendq on the same server (as in the tests)."""
@@ -43,6 +46,10 @@ class Keys:
     def idempotency(self, digest: str) -> str:
         """What an idempotency key, given by its digest, names: the id of a job, and a digest of what it asked for."""
         return f"{self.prefix}:idempotency:{digest}"
+
+    def errands(self, queue: str) -> str:
+        """List of job ids: those that the wake-ups in this queue of the broker are about, the longest waiting first."""
+        return f"{self.prefix}:errands:{queue}"
 
     def schedule_runs(self, name: str) -> str:
         """List of JSON lines: what became of the last runs, the oldest first."""

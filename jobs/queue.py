@@ -1,32 +1,37 @@
 """The Celery app that both sides share: task names, queues, safety settings.
 
-A message is only a wake-up: it names a job and says "look at this one now". The record is the truth, so a message may
-be lost, delivered twice or late. There is no countdown, eta or retry anywhere: with Redis as its broker Celery keeps
-such messages in a worker's memory and delivers them again when the visibility timeout passes (celery#2599, kombu#337).
+A message is only a wake-up: it says "there are jobs to submit", or "to collect"; which ones stands in a list beside it
+(`jobs.errands`). The record is the truth, so both may be lost, delivered twice or late. There is no countdown, eta or
+retry anywhere: with Redis as its broker Celery keeps such messages in a worker's memory and delivers them again when
+the visibility timeout passes (celery#2599, kombu#337).
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
+from jobs.errands import Errands
+from jobs.errors import StoreUnavailable
+from jobs.keys import BROKER_PREFIX
 from jobs.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-SUBMIT = "blendq.submit"  # (job id): a slot is its own, upload it
-COLLECT = "blendq.collect"  # (job id): it is finished there, fetch the picture
+SUBMIT = "blendq.submit"  # (): jobs have slots of their own, upload them
+COLLECT = "blendq.collect"  # (): jobs are finished there, fetch their pictures
 DISPATCH = "blendq.dispatch"  # (): a slot may be free, or a job due
 SWEEP = "blendq.sweep"  # (): look for ended leases, silent jobs and lost wake-ups
 
 TICK_SECONDS = 1.0
 VISIBILITY_MARGIN_SECONDS = 600.0
 SUBMISSION_MARGIN_SECONDS = 15.0
-# Its own prefix, so that every key of ours starts with blendq.
-BROKER_PREFIX = "blendq:celery:"
+# Queues of their own, so that a thousand downloads cannot keep dispatch waiting.
+_QUEUE_OF = {SUBMIT: "submit", COLLECT: "collect", DISPATCH: "control", SWEEP: "control"}
 QUEUES = ("control", "submit", "collect")
 # Where the broker keeps what waits in them.
 QUEUE_LISTS = tuple(BROKER_PREFIX + queue for queue in QUEUES)
@@ -84,12 +89,10 @@ def _safety(settings: Settings) -> dict[str, object]:
 
 
 def _routes() -> dict[str, object]:
-    """Queues of their own, so that a thousand downloads cannot keep dispatch waiting."""
-    names = {SUBMIT: "submit", COLLECT: "collect", DISPATCH: "control", SWEEP: "control"}
     return {
         "task_queues": [Queue(name) for name in QUEUES],
         "task_default_queue": "control",
-        "task_routes": {task: {"queue": queue} for task, queue in names.items()},
+        "task_routes": {task: {"queue": queue} for task, queue in _QUEUE_OF.items()},
     }
 
 
@@ -103,22 +106,47 @@ class Wakeups:
 
     Args:
         app: from `make_app`.
+        errands: which jobs are meant.
     """
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, errands: Errands) -> None:
         self._app = app
+        self._errands = errands
 
-    def submit(self, job_id: str) -> None:
-        self._send(SUBMIT, job_id)
+    def submit(self, *job_ids: str) -> None:
+        self._call_for(SUBMIT, job_ids)
 
-    def collect(self, job_id: str) -> None:
-        self._send(COLLECT, job_id)
+    def collect(self, *job_ids: str) -> None:
+        self._call_for(COLLECT, job_ids)
 
     def dispatch(self) -> None:
         self._send(DISPATCH)
 
-    def _send(self, task: str, *args: str) -> None:
+    def next(self, task: str) -> str | None:
+        """The next job for a worker that was woken up; None when there is none. Where more wait, another is woken up.
+
+        Args:
+            task: SUBMIT or COLLECT.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        job_id, call = self._errands.take(_QUEUE_OF[task])
+        if call:
+            self._send(task)
+        return job_id
+
+    def _call_for(self, task: str, job_ids: Sequence[str]) -> None:
         try:
-            self._app.send_task(task, args=args, retry=False, ignore_result=True)
+            call = self._errands.add(_QUEUE_OF[task], job_ids)
+        except StoreUnavailable as error:
+            _log.warning("wake-up %s%s not sent (%s); the sweep will find it", task, job_ids, error)
+            return
+        if call:
+            self._send(task)
+
+    def _send(self, task: str) -> None:
+        try:
+            self._app.send_task(task, retry=False, ignore_result=True)
         except OperationalError as error:
-            _log.warning("wake-up %s%s not sent (%s); the sweep will find it", task, args, type(error).__name__)
+            _log.warning("wake-up %s not sent (%s); the sweep will find its jobs", task, type(error).__name__)

@@ -20,6 +20,7 @@ from jobs.actions import Action
 from jobs.changes import MAX_BLOCK_SECONDS, Changed
 from jobs.download import Downloads
 from jobs.epoch import Epoch
+from jobs.errands import Errands
 from jobs.errors import InvalidRequest, PictureMissing, StoreForbidden, StoreUnavailable
 from jobs.events import Cancel, Retry
 from jobs.idempotency import check_key
@@ -89,6 +90,7 @@ class Producer:
             ) from error
         self.schedules = Schedules(client, self.store.keys)
         self.tokens = Tokens(client, self.store.keys)
+        self._errands = Errands(client, self.store.keys)
         self._epoch = Epoch(client, self.store.keys, self.settings.data_dir)
         self._enqueueing = Enqueueing(self.store, self._epoch, self._wake_dispatch)
 
@@ -367,7 +369,7 @@ class Producer:
     def _wakeups(self) -> Wakeups:
         """Made when first needed: whoever only reads opens no connection to the broker."""
         self._app = make_app(self.settings)
-        return Wakeups(self._app)
+        return Wakeups(self._app, self._errands)
 
     def _wake_dispatch(self) -> None:
         """The jobs are safe already; without a wake-up the next tick of the clock finds them."""

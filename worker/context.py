@@ -12,6 +12,7 @@ from celery import Celery
 
 from jobs.download import Downloads
 from jobs.epoch import Epoch
+from jobs.errands import Errands
 from jobs.errors import SettingsError
 from jobs.images import ImageStore
 from jobs.job import Status
@@ -87,7 +88,7 @@ class Context:
             proxy=ProxyClient.from_settings(settings),
             downloads=Downloads.from_settings(settings),
             hooks=Hooks.from_settings(settings),
-            wakeups=Wakeups(app),
+            wakeups=Wakeups(app, Errands(client)),
             epoch=Epoch(client, store.keys, settings.data_dir),
             keeper=Keeper(store, leaving),
             notifier=Notifier.from_settings(settings, store, leaving),
@@ -116,8 +117,7 @@ def wakes_somebody(applied: Applied) -> bool:
 def follow_up(store: JobStore, wakeups: Wakeups, *applied: Applied) -> None:
     """Wake up whoever has something to do now. What gets lost here is found by the sweep."""
     known = [one for one in applied if wakes_somebody(one)]
-    for one in known:
-        if one.after.status is Status.COLLECTING:
-            wakeups.collect(one.after.id)
+    if finished := [one.after.id for one in known if one.after.status is Status.COLLECTING]:
+        wakeups.collect(*finished)
     if any(one.freed_slot or one.after.status is Status.WAITING for one in known) and store.gate.ask_dispatch():
         wakeups.dispatch()

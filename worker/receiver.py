@@ -14,6 +14,7 @@ from pathlib import Path
 import uvloop
 
 from jobs.connections import Connections
+from jobs.errands import Errands
 from jobs.listening import BACKLOG, announce, bind, url_of
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
@@ -67,8 +68,9 @@ def run_receiver(settings: Settings, announce_file: Path | None = None) -> int:
     """
     set_up_logging()
     listener = listen(settings)
-    store = JobStore(connect(settings.redis_address()), Policy.from_settings(settings))
-    wakeups = Wakeups(make_app(settings))
+    client = connect(settings.redis_address())
+    store = JobStore(client, Policy.from_settings(settings))
+    wakeups = Wakeups(make_app(settings), Errands(client))
     receiver = Receiver(store, Hooks.from_settings(settings), wakeups, Limits.from_settings(settings))
     url = url_of(listener)
     print(f"receiver listening on {url}", file=sys.stderr, flush=True)

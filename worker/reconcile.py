@@ -57,8 +57,8 @@ def _end_leases(context: Context) -> None:
 
 
 def _collect_again(context: Context) -> None:
-    for job_id in context.store.take_due(Status.COLLECTING, BATCH, context.store.policy.lease_seconds):
-        context.wakeups.collect(job_id)
+    if job_ids := context.store.take_due(Status.COLLECTING, BATCH, context.store.policy.lease_seconds):
+        context.wakeups.collect(*job_ids)
 
 
 def _ask_about_unsure(context: Context) -> int:

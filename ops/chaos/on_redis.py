@@ -11,8 +11,10 @@ from contextlib import contextmanager, suppress
 
 import redis
 
+from jobs.errands import Errands
 from jobs.job import Status
-from jobs.queue import BROKER_PREFIX, Wakeups, make_app
+from jobs.keys import BROKER_PREFIX
+from jobs.queue import Wakeups, make_app
 from jobs.settings import Settings
 from ops.chaos.scene import Action, Scene
 from ops.chaos.schedule import Fault
@@ -100,15 +102,14 @@ def wakeups_doubled(scene: Scene, _fault: Fault) -> Iterator[None]:
     """Every job that was let through is announced again and again."""
     over = threading.Event()
     app = make_app(Settings.load({}, data_dir=scene.stack.folder / "data"))
-    wakeups = Wakeups(app)
 
     def announce() -> None:
         with scene.admin() as admin:
+            wakeups = Wakeups(app, Errands(admin))
             while not over.is_set():
                 with suppress(redis.RedisError, OSError):
                     for job_id in admin.zrange(scene.watch.store.keys.at(Status.RELEASED), 0, -1):
-                        wakeups.submit(job_id.decode())
-                        wakeups.submit(job_id.decode())
+                        wakeups.submit(job_id.decode(), job_id.decode())
                 time.sleep(0.02)
 
     crier = threading.Thread(target=announce, daemon=True)

@@ -69,8 +69,9 @@ def task(status: str = "IN_PROGRESS", **fields: Any) -> dict[str, Any]:
 def listening(
     settings: Settings, keys: Keys, *, hooks: Hooks | None = None, store: JobStore | None = None
 ) -> Iterator[Listening]:
-    store = store or JobStore(connect(settings.redis_address()), Policy(), keys)
-    hooks, wakeups = hooks or Hooks([SECRET], None), Written(settings)
+    client = connect(settings.redis_address())
+    store = store or JobStore(client, Policy(), keys)
+    hooks, wakeups = hooks or Hooks([SECRET], None), Written(settings, client, keys)
     listener = listen(settings)
     application = Receiver(store, hooks, wakeups, Limits.from_settings(settings))
     port = listener.getsockname()[1]

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.queue import BROKER_PREFIX, make_app
+from jobs.keys import BROKER_PREFIX
+from jobs.queue import make_app
 from jobs.settings import Settings
 from ops.cli.health import UnhealthyError, _worker_health, beat_health, flower_health, receiver_health, worker_health
 from ops.embedded import EmbeddedServer

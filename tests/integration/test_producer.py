@@ -23,6 +23,7 @@ import redis
 from PIL import Image
 
 from jobs import events
+from jobs.errands import Errands
 from jobs.errors import (
     EpochLost,
     IdempotencyConflict,
@@ -36,8 +37,8 @@ from jobs.errors import (
 from jobs.events import AnswerKind
 from jobs.idempotency import digest_of
 from jobs.job import Job, Picture, Status, TaskStatus
-from jobs.keys import Keys
-from jobs.queue import BROKER_PREFIX, Wakeups, make_app
+from jobs.keys import BROKER_PREFIX, Keys
+from jobs.queue import Wakeups, make_app
 from jobs.request import BlendRequest
 from jobs.server import connect
 from jobs.settings import Settings
@@ -321,7 +322,7 @@ def test_a_file_is_read_once_for_a_whole_stream(blends: Producer, tmp_path: Path
 
 ENQUEUE = """
 import sys
-from jobs.keys import Keys
+from jobs.keys import BROKER_PREFIX, Keys
 from jobs.request import BlendRequest
 from jobs.settings import Settings
 from producer import Producer
@@ -375,10 +376,14 @@ def test_dispatch_is_woken_once_for_many(blends: Producer, settings: Settings, d
 
 
 def test_a_wake_up_that_cannot_be_sent_is_not_an_error(
-    blends: Producer, pair: BlendRequest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    blends: Producer,
+    pair: BlendRequest,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = make_app(Settings(redis_url="redis://127.0.0.1:1"))
-    monkeypatch.setitem(vars(blends), "_wakeups", Wakeups(app))
+    monkeypatch.setitem(vars(blends), "_wakeups", Wakeups(app, Errands(connect(settings.redis_address()))))
     monkeypatch.setitem(vars(blends), "_app", app)
     assert blends.enqueue(pair).status is Status.WAITING
     assert "not sent" in caplog.text

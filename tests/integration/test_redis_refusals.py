@@ -43,6 +43,7 @@ OF_THE_WORKER = commands("""
     HSET blendq:pictures d j; ZRANGEBYSCORE blendq:at:running 0 1; SCARD blendq:slots
     ZRANGE blendq:campaign:c:ready 0 -1; SMEMBERS blendq:contenders; SREM blendq:contenders c; SET blendq:pause x
     SET blendq:suspect x; INCRBY blendq:no_accounts 1
+    RPUSH blendq:errands:submit j; LPOP blendq:errands:collect
     LPUSH blendq:celery:submit x; BRPOP blendq:celery:control 1; HGET blendq:celery:unacked t
     ZRANGE blendq:celery:unacked_index 0 -1; PUBLISH blendq:celery:/0.celeryev/task x; DEL blendq:dispatch:asked
     PSUBSCRIBE blendq:celery:/0.celery.pidbox; HDEL blendq:notices n; SMEMBERS blendq:webhooks:lanes
@@ -69,7 +70,7 @@ TICK = "LPUSH blendq:celery:control x"
 OF_WHO_CHANGES_JOBS = commands("""
     HMGET blendq:job:j doc; HSET blendq:job:j doc x; RPUSH blendq:history:j x; HSET blendq:tasks t j
     SADD blendq:slots j; ZADD blendq:at:running 1 j; HINCRBY blendq:counts waiting 1; SET blendq:dispatch:asked 1
-    EVALSHA {sha} 1 blendq:job:j; LPUSH blendq:celery:collect x
+    EVALSHA {sha} 1 blendq:job:j; RPUSH blendq:errands:collect j; LPUSH blendq:celery:collect x
 """)
 REFUSED = {
     "worker": (*OF_THE_ADMIN, *OF_TOKENS, *OF_A_PURGE, "DEL blendq:epoch", "PSUBSCRIBE blendq:celery:/0.celeryev/*"),

@@ -21,9 +21,9 @@ from PIL import Image
 from jobs.changes import BEGINNING
 from jobs.epoch import Epoch
 from jobs.job import Status
-from jobs.keys import Keys
+from jobs.keys import BROKER_PREFIX, Keys
 from jobs.plan import Plan
-from jobs.queue import BROKER_PREFIX, make_app
+from jobs.queue import make_app
 from jobs.request import BlendRequest
 from jobs.schedule import Schedule
 from jobs.server import connect

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import redis
 from PIL import Image
 
 from jobs.download import Downloads
 from jobs.epoch import Epoch
+from jobs.errands import Errands
 from jobs.images import ImageStore
 from jobs.job import Job, Status
 from jobs.keys import Keys
@@ -53,17 +55,17 @@ QUICK_TASKS = ("--speed", "100", "--task-seconds", "5", "10")
 class Written(Wakeups):
     """Wake-ups kept in a list instead of being sent; a test decides which of them arrive."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(make_app(settings))
+    def __init__(self, settings: Settings, client: redis.Redis, keys: Keys) -> None:
+        super().__init__(make_app(settings), Errands(client, keys))
         self.submits: list[str] = []
         self.collects: list[str] = []
         self.dispatches = 0
 
-    def submit(self, job_id: str) -> None:
-        self.submits.append(job_id)
+    def submit(self, *job_ids: str) -> None:
+        self.submits += job_ids
 
-    def collect(self, job_id: str) -> None:
-        self.collects.append(job_id)
+    def collect(self, *job_ids: str) -> None:
+        self.collects += job_ids
 
     def dispatch(self) -> None:
         self.dispatches += 1
@@ -153,7 +155,7 @@ def open_workbench(redis_url: str, keys: Keys, data_dir: Path, sandbox_url: str,
         proxy=ProxyClient.from_settings(made),
         downloads=Downloads.from_settings(made),
         hooks=Hooks.from_settings(made),
-        wakeups=Written(made),
+        wakeups=Written(made, client, keys),
         epoch=Epoch(client, keys, data_dir),
         keeper=Keeper(store, leaving),
         notifier=Notifier.from_settings(made, store, leaving),
