@@ -16,6 +16,7 @@ class AnswerKind(StrEnum):
     QUEUED = "queued"  # 22: taken and waiting there; without a task id: perhaps not taken
     # Proof that nothing was accepted, and that trying again may help:
     NOT_SENT = "not_sent"  # said by the worker that held the last byte back, even if its commit is in the record
+    GIVEN_UP = "given_up"  # likewise, for a reason of our own: it leaves, its lease is lost, the store is away
     NO_ROOM = "no_room"
     NO_ACCOUNT = "no_account"
     # The same, but only a person can help; submitting pauses meanwhile:
@@ -54,7 +55,7 @@ class Commit:
 
 @dataclass(frozen=True)
 class Answer:
-    """The API answered the submission, or it was proven not to have been sent (NOT_SENT)."""
+    """The API answered the submission, or it was proven not to have been sent (NOT_SENT, GIVEN_UP)."""
 
     attempt: int
     kind: AnswerKind

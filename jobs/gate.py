@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from jobs.job import Job, Status
+from jobs.job import Job
 from jobs.keys import Keys
 from jobs.pause import Pause
 from jobs.plan import RANKS_A_PRIORITY
@@ -47,14 +47,6 @@ class Gate:
         with unavailable():
             held: Any = self._redis.scard(self._keys.slots)
         return int(held)
-
-    def on_the_way(self) -> int:
-        """How many jobs are between their release and the API's answer."""
-        with unavailable():
-            pipeline = self._redis.pipeline(transaction=False)
-            for status in (Status.RELEASED, Status.SUBMITTING, Status.COMMITTED):
-                pipeline.zcard(self._keys.at(status))
-            return int(sum(pipeline.execute()))
 
     def messages(self, queues: Sequence[str]) -> int:
         """How many wake-ups wait in these queues of the broker (its lists, by their full names)."""

@@ -84,6 +84,10 @@ class TaskStatus(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+# A task that has left the API's queue.
+WORKED_ON = frozenset({TaskStatus.SUBMITTED, TaskStatus.MODAL, TaskStatus.IN_PROGRESS})
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")  # a record written by a newer blendq stays readable
 
@@ -219,6 +223,21 @@ class Job(_Record):
             attempt.committed_at is not None and not (attempt.taken or attempt.refused or attempt.gone)
             for attempt in self.attempts
         )
+
+    @property
+    def working(self) -> bool:
+        """Whether its task was seen to have left the API's queue: a core is taken. A code 1 alone does not tell."""
+        return self._task_at_the_api is not None and self._task_at_the_api.seen in WORKED_ON
+
+    @property
+    def waiting_there(self) -> bool:
+        """Whether its task is known to wait at the API: by a 22, or seen not to be started."""
+        task = self._task_at_the_api
+        return task is not None and not self.working and (self.status is Status.QUEUED or task.seen is not None)
+
+    @property
+    def _task_at_the_api(self) -> Attempt | None:
+        return self.attempt if self.status in AT_THE_API - {Status.UNSURE} else None
 
     def find_attempt(self, number: int) -> Attempt | None:
         return next((attempt for attempt in self.attempts if attempt.number == number), None)

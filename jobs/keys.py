@@ -30,6 +30,9 @@ class Keys:
         self.pause = f"{prefix}:pause"  # JSON: why submitting is stopped; expires by itself
         self.suspect = f"{prefix}:suspect"  # since the last pause nothing was accepted: only one job goes at a time
         self.no_accounts = f"{prefix}:no_accounts"  # counter: answers 3 since something was accepted
+        self.flow = f"{prefix}:flow"  # JSON: how many slots were found, and by what
+        self.flow_moves = f"{prefix}:flow:moves"  # list of JSON lines, the newest first: its changes
+        self.answers = f"{prefix}:answers"  # hash kind -> how many answers to submissions there ever were
         self.schedules = f"{prefix}:schedules"  # hash name -> the schedule, as JSON
         self.schedules_next = f"{prefix}:schedules:next"  # zset name -> when it runs next (ms); not while it is paused
         self.schedules_in_hand = f"{prefix}:schedules:in_hand"  # zset run -> until when somebody does it (ms)
@@ -50,6 +53,9 @@ class Keys:
     def errands(self, queue: str) -> str:
         """List of job ids: those that the wake-ups in this queue of the broker are about, the longest waiting first."""
         return f"{self.prefix}:errands:{queue}"
+    def answers_in(self, period: int) -> str:
+        """Hash kind -> how many answers there were in one period; expires."""
+        return f"{self.answers}:{period}"
 
     def schedule_runs(self, name: str) -> str:
         """List of JSON lines: what became of the last runs, the oldest first."""

@@ -11,6 +11,8 @@ MAX_LOST_CLAIMS = 3
 # "No account" lasts longer than "no room": its backoff starts this many doublings further on.
 NO_ACCOUNT_HEAD_START = 2
 MAX_EXPONENT = 30
+# Without callbacks a finished task is seen late; what waits at the API for its core takes it meanwhile.
+WAITING_WITHOUT_CALLBACKS = 0.1
 
 
 def full_jitter(exponent: int, base_seconds: float, cap_seconds: float, chance: float) -> float:
@@ -36,11 +38,17 @@ class Policy:
     unsure_limit_seconds: float = 900.0
     task_limit_seconds: float = 21600.0
     collect_limit_seconds: float = 86400.0
+    waiting_per_running: float = 0.0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Policy:
-        same = {name: getattr(settings, name) for name in cls.__dataclass_fields__ if name != "silence_seconds"}
-        return cls(silence_seconds=settings.silence_seconds if settings.public_url else 0.0, **same)
+        ours = ("silence_seconds", "waiting_per_running")
+        same = {name: getattr(settings, name) for name in cls.__dataclass_fields__ if name not in ours}
+        waiting = settings.waiting_per_running
+        if waiting is None:
+            waiting = 0.0 if settings.public_url else WAITING_WITHOUT_CALLBACKS
+        silence = settings.silence_seconds if settings.public_url else 0.0
+        return cls(silence_seconds=silence, waiting_per_running=waiting, **same)
 
     def backoff_seconds(self, backoffs: int, chance: float) -> float:
         """Exponential backoff with full jitter and a cap.

@@ -138,7 +138,18 @@ class Settings(BaseModel):
     ] = None
 
     # Flow.
-    slots: Annotated[int, Field(ge=1, le=10_000, description="jobs at the API at once")] = 3
+    slots: Annotated[
+        int | None, Field(ge=1, le=10_000, description="jobs at the API at once; absent: blendq finds them")
+    ] = None
+    waiting_per_running: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=10,
+            description="jobs that wait in the API's own queue, for each that it works on; "
+            "absent: none, or one in ten where no callbacks come",
+        ),
+    ] = None
     worker_threads: Annotated[int, Field(ge=1, le=256, description="submissions and downloads at once per worker")] = 16
     on_queued: Annotated[OnQueued, Field(description="after a code 22: confirm, resubmit or wait")] = OnQueued.CONFIRM
     backoff_base_seconds: Annotated[Seconds, Field(description="the first backoff; each next is twice as long")] = 2.0

@@ -28,6 +28,7 @@ from jobs.lifecycle import Change, Moment, advance
 from jobs.outbox import Outbox
 from jobs.policy import Policy
 from jobs.server import from_ms, lua, refusal, repeatable, server_time, to_bytes, to_ms, to_text, to_time, unavailable
+from jobs.throttle import Throttle, period
 from jobs.turns import Turns
 from jobs.webhooks import Webhooks
 from jobs.writes import NO_BOUNDS, Bounds, Deletion, Write, claims, to_doc
@@ -83,6 +84,7 @@ class JobStore:
         self._chance = chance or random.SystemRandom()
         self.keys = keys or Keys()
         self.gate = Gate(client, self.keys, self.find_many)
+        self.throttle = Throttle(client, self.keys, policy)
         self.turns = Turns(client, self.keys)
         self.webhooks = Webhooks(client, self.keys)
         self.outbox = Outbox(client, self.keys)
@@ -343,7 +345,7 @@ class JobStore:
                     writes[place] = Write.of(self.keys, job, change, event, version, now, bounds)
             except Exception as error:  # noqa: BLE001  (whatever is wrong with one is no reason to fail the others)
                 outcomes[place] = error
-        outcomes |= zip(writes, self._save(list(writes.values())), strict=True)
+        outcomes |= zip(writes, self._save(list(writes.values()), now), strict=True)
         return [outcomes[place] for place in range(len(happened))]
 
     def _with_orders(self, change: Change) -> Change:
@@ -366,12 +368,13 @@ class JobStore:
                 raise answers[0]
         return to_time(*answers[0]), answers[1:]
 
-    def _save(self, writes: Sequence[Write]) -> list[Applied | Exception | None]:
+    def _save(self, writes: Sequence[Write], now: datetime) -> list[Applied | Exception | None]:
         """Write what was decided, in one round trip. None where somebody else wrote in between."""
         if not writes:
             return []
         keys = [self.keys.slots, self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.contenders]
         keys += [self.keys.changes, self.keys.webhooks, self.keys.notices, self.keys.outbox]
+        keys += [self.keys.answers, self.keys.answers_in(period(now))]
         keys += [key for write in writes for key in write.keys]
         args = [arg for write in writes for arg in write.args]
         try:

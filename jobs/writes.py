@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from jobs.changes import entry, shown
-from jobs.events import Act, Event, Retry
+from jobs.events import Act, Answer, Event, NoAnswer, Retry
 from jobs.gate import rank
 from jobs.history import HistoryEntry
 from jobs.idempotency import digest_of
@@ -21,7 +21,7 @@ from jobs.notices import Notice
 from jobs.server import to_ms
 
 # The names of the counts of a campaign.
-_SUMMED = ("submissions", "uncertain", "resubmissions", "queued_answers")
+_SUMMED = ("submissions", "uncertain", "resubmissions", "queued_answers", "working", "waiting_there")
 _UNFINISHED = tuple(status.value for status in Status if not status.final)
 _COUNTED = (*_UNFINISHED, *(status.value for status in Status if status.final), *_SUMMED)
 
@@ -72,6 +72,7 @@ class Write:
             "slot_limit": bounds.slots,
             "budget": bounds.submissions,
             "tally": _delta(tally(before), tally(after)),
+            "answer": _answered(event),
         }
         facts |= claims(before, after)
         if shown(before) != shown(after):
@@ -152,6 +153,13 @@ def claims(before: Job, after: Job) -> dict[str, str]:
 
 def _new(job: Job) -> dict[str, Any]:
     return {"id": job.id, "rank": rank(job), "order": job.order, "doc": to_doc(job)}
+
+
+def _answered(event: Event) -> str | None:
+    """As what an answer to a submission is counted."""
+    if isinstance(event, NoAnswer):
+        return "unsure"
+    return event.kind.value if isinstance(event, Answer) else None
 
 
 def _told(before: Job, after: Job, version: int, now: datetime) -> dict[str, Any]:

@@ -32,9 +32,8 @@ STOP_SECONDS = 2.0
 GUESTS_SECONDS = 1.0
 # A task of 30 to 90 s takes 2 to 5 s: long enough to see the jobs move, short enough to watch.
 SANDBOX_SPEED = 20.0
-# With a sandbox nobody pays for impatience. One slot more than its account's three cores, so that 22s are seen.
+# With a sandbox nobody pays for impatience.
 SANDBOX_DEFAULTS: Mapping[str, object] = {
-    "slots": 4,
     "poll_min_seconds": 0.5,
     "poll_max_seconds": 2.0,
     "silence_seconds": 5.0,

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from jobs.errors import EpochLost
 from jobs.events import Release
+from jobs.flow import room
 from jobs.plan import Contender, next_in_turn
 from jobs.store import Applied, BudgetSpent, NoSlot
 from jobs.writes import Bounds
@@ -34,7 +35,7 @@ def dispatch(context: Context) -> int:
         return 0
     gate.ripen()
     released = 0
-    while (room := _room(context)) > 0 and (page := _release(context, room)) > 0:
+    while (page := _release(context)) > 0:
         released += page
     return released
 
@@ -58,23 +59,26 @@ def _reason_to_stop(context: Context) -> tuple[str, str] | None:
     return None
 
 
-def _room(context: Context) -> int:
-    """How many jobs may go now."""
-    gate = context.store.gate
-    free = context.settings.slots - gate.slots_held()
+def _room(context: Context) -> tuple[int, int]:
+    """How many jobs may go now, and how many may hold a slot then."""
+    limit, store = context.settings.slots, context.store
+    flow, seen = store.throttle.look(limit)
+    free = room(flow, seen, store.policy, limit)
     # After a refusal that only a person can mend, one job goes ahead: a thousand would all be refused alike.
-    return min(free, 1 - gate.on_the_way()) if gate.suspect() else free
+    if free > 0 and store.gate.suspect():
+        free = min(free, 1 - seen.on_the_way)
+    return free, seen.held + free
 
 
-def _release(context: Context, count: int) -> int:
-    """Release so many at most, in one step for those with the same bounds; returns how many were."""
+def _release(context: Context) -> int:
+    """Release as many as there is room for, in one step for those with the same bounds; returns how many were."""
     store = context.store
-    contenders = [one for one in store.turns.contenders(min(PAGE, count)) if not _pauses(context, one)]
-    turns = next_in_turn(contenders, min(PAGE, count))
+    free, slots = _room(context)
+    contenders = [one for one in store.turns.contenders(min(PAGE, free)) if not _pauses(context, one)]
+    turns = next_in_turn(contenders, min(PAGE, free))
     outcomes: list[Applied | Exception] = []
     for budget, group in groupby(turns, lambda turn: turn[1].plan.max_submissions):
-        happened = [(job_id, Release()) for job_id, _ in group]
-        outcomes += store.apply_many(happened, Bounds(context.settings.slots, budget))
+        outcomes += store.apply_many([(job_id, Release()) for job_id, _ in group], Bounds(slots, budget))
     if released := [one.after.id for one in outcomes if isinstance(one, Applied) and one.changed]:
         context.wakeups.submit(*released)
     for one in outcomes:

@@ -70,7 +70,7 @@ def _upload(context: Context, job: Job) -> Answer | NoAnswer:
         return Answer(number, error.kind, description=str(error), retry_after_seconds=error.retry_after_seconds)
     except (LeaseLostError, StoreUnavailable, LeavingError) as error:
         # Raised by the commit, or between two pieces: so before the last byte. A job that is another's ignores it.
-        return Answer(number, AnswerKind.NOT_SENT, description=str(error))
+        return Answer(number, AnswerKind.GIVEN_UP, description=str(error))
     return _event(number, verdict)
 
 

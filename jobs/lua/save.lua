@@ -6,7 +6,8 @@
 -- KEYS[5]  set: campaigns with ready jobs  KEYS[6]  stream: what has become of jobs
 -- KEYS[7]  hash: webhooks             KEYS[8]  hash: notices, id -> JSON
 -- KEYS[9]  zset: the outbox of notices, id -> time in ms
--- KEYS[10..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign, and
+-- KEYS[10] hash: answers ever, by kind  KEYS[11] hash: the same, of this period
+-- KEYS[12..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign, and
 --            the zsets where it may have stood; then, if change.score is given, the zset where it stands now; then, if
 --            change.new is given, the zsets of its campaign's ready jobs and of all its jobs, and the new jobs' hashes
 -- ARGV[1..]  for each job, one after the other:
@@ -16,7 +17,8 @@
 --            write, the same when it is repeated), once (what happened must not happen again), slot ("hold" or "free"),
 --            slot_limit (only with a new hold), budget (only
 --            with a release: how many submissions its campaign may have), score, contender (its campaign, when it is
---            now ready), task_id and picture (to be claimed), tally {name: delta}, shown (only when people see
+--            now ready), task_id and picture (to be claimed), tally {name: delta}, answer (its kind, when a submission
+--            was answered), shown (only when people see
 --            another: campaign, status, progress), notice (only when the job has ended: id, doc, at in ms, and hook,
 --            whether the job brought an address along), finished (only when it had not ended before; told when its
 --            campaign has no unfinished job any more: id, doc, at, names of counts, and unfinished, how many of these
@@ -29,6 +31,7 @@
 
 -- Others may write a job again before a lost reply is asked for again, though hardly more often than this.
 local NAMES_KEPT = 8
+local PERIODS_KEPT_SECONDS = 7200
 
 local function tell(notice, doc)
   redis.call('HSET', KEYS[8], notice.id, doc)
@@ -142,6 +145,11 @@ local function save(change, doc, line, first)
     redis.call('HINCRBY', KEYS[2], name, delta)
     redis.call('HINCRBY', KEYS[first + 2], name, delta)
   end
+  if change.answer then
+    redis.call('HINCRBY', KEYS[10], change.answer, 1)
+    redis.call('HINCRBY', KEYS[11], change.answer, 1)
+    redis.call('EXPIRE', KEYS[11], PERIODS_KEPT_SECONDS)
+  end
   if change.shown then
     redis.call('XADD', KEYS[6], 'MAXLEN', '~', CHANGES_KEPT, '*',
       'job', id, 'campaign', change.shown[1], 'status', change.shown[2], 'progress', change.shown[3])
@@ -153,7 +161,7 @@ local function save(change, doc, line, first)
 end
 
 local answers = {}
-local first = 10
+local first = 12
 for at = 1, #ARGV, 3 do
   local change = cjson.decode(ARGV[at + 2])
   local done, answer = pcall(save, change, ARGV[at], ARGV[at + 1], first)

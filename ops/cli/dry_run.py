@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from jobs.errors import ManifestError
+from jobs.flow import START_SLOTS
 from jobs.images import ImageStore
 from jobs.settings import Settings
 from ops.cli.campaign_run import BATCH_ROWS, open_pictures
@@ -44,8 +45,13 @@ class Forecast:
             **{name: getattr(self, name) for name in ("new", "enqueued", "done", "duplicate", "invalid")},
             "bytes_to_send": self.bytes_to_send,
             "cost": None if price is None else round(self.new * price, 6),
-            "seconds": math.ceil(to_do / settings.slots) * settings.seconds_per_job,
+            "seconds": math.ceil(to_do / at_once(settings)) * settings.seconds_per_job,
         }
+
+
+def at_once(settings: Settings) -> int:
+    """How many jobs an estimate goes by: those that were set, else those that blendq begins with."""
+    return settings.slots or START_SLOTS
 
 
 def forecast(source: Source, campaign: str, settings: Settings, producer: Producer | None, fit: Fit | None) -> Forecast:
@@ -133,6 +139,7 @@ def report(found: Forecast, campaign: str, settings: Settings, as_json: bool) ->
 
 
 def _words(numbers: Mapping[str, Any], settings: Settings) -> dict[str, object]:
+    how = f"{at_once(settings)} at once, {settings.seconds_per_job:g} s each"
     words: dict[str, object] = {
         "campaign": numbers["campaign"],
         "rows": numbers["total"],
@@ -142,7 +149,7 @@ def _words(numbers: Mapping[str, Any], settings: Settings) -> dict[str, object]:
         "duplicates": f"{numbers['duplicate']} (the same content as another row: one job, paid once)",
         "invalid": numbers["invalid"],
         "to send": f"{numbers['bytes_to_send'] / 1e6:,.1f} MB",
-        "time": f"about {duration(numbers['seconds'])} ({settings.slots} at once, {settings.seconds_per_job:g} s each)",
+        "time": f"about {duration(numbers['seconds'])} ({how})",
     }
     cost = "unknown: give --price, or set BLENDQ_PRICE_PER_JOB"
     if numbers["cost"] is not None:

@@ -83,7 +83,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, manifest: Path) -> None:
     # Not between a commit and its last byte: such a job would rightly wait for a person. tests/acceptance/test_chaos.py
     # kills there, step by step.
     store = JobStore(connect(Settings(data_dir=runs.place).redis_address()), Policy())
-    wait_for(lambda: store.gate.on_the_way() == 0, lambda: "somebody is always on the way")
+    wait_for(lambda: store.throttle.read()[1].on_the_way == 0, lambda: "somebody is always on the way")
     for worker in runs.processes("ops.cli worker"):
         os.kill(worker, signal.SIGKILL)
     store.close()

@@ -40,7 +40,8 @@ OF_A_PURGE = commands("""
 """)
 # What the worker does with records and messages, and nobody else.
 OF_THE_WORKER = commands("""
-    HSET blendq:pictures d j; ZRANGEBYSCORE blendq:at:running 0 1; SCARD blendq:slots
+    HSET blendq:pictures d j; ZRANGEBYSCORE blendq:at:running 0 1; SET blendq:flow x
+    LPUSH blendq:flow:moves x; HINCRBY blendq:answers accepted 1
     ZRANGE blendq:campaign:c:ready 0 -1; SMEMBERS blendq:contenders; SREM blendq:contenders c; SET blendq:pause x
     SET blendq:suspect x; INCRBY blendq:no_accounts 1
     RPUSH blendq:errands:submit j; LPOP blendq:errands:collect
@@ -61,6 +62,7 @@ OF_A_PRODUCER = commands("""
     HVALS blendq:webhooks; HGET blendq:webhooks wh; HSET blendq:webhooks wh x; ZADD blendq:webhook:wh:due 1 n
     ZRANGE blendq:notices:told 0 -1; LRANGE blendq:webhook:wh:log 0 -1; XRANGE blendq:changes - +
     SET blendq:epoch x; DEL blendq:epoch; EVALSHA {sha} 1 blendq:epoch; EVALSHA {sha} 1 blendq:campaigns
+    SCARD blendq:slots; GET blendq:flow; LRANGE blendq:flow:moves 0 -1; HGETALL blendq:answers:1
 """)
 # Who may use the HTTP API is a producer's affair: nobody else can let himself in, nor shut others out.
 OF_TOKENS = commands("""

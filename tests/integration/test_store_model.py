@@ -277,6 +277,7 @@ def answers(name: str, number: int) -> list[Event]:
         events.Answer(number, AnswerKind.QUEUED, code=22),
         events.Answer(number, AnswerKind.NO_ROOM, code=23),
         events.Answer(number, AnswerKind.NOT_SENT),
+        events.Answer(number, AnswerKind.GIVEN_UP),
         events.Answer(number, AnswerKind.INVALID, code=4),
         events.NoAnswer(number, "cut"),
     ]

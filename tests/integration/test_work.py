@@ -234,7 +234,7 @@ def test_a_worker_that_lost_its_lease_does_not_send_the_last_byte(open_bench: Op
         bench.store.apply("job_1", event)
     event = submit_room._upload(bench.context, stale)
     assert isinstance(event, events.Answer)
-    assert event.kind is events.AnswerKind.NOT_SENT
+    assert event.kind is events.AnswerKind.GIVEN_UP
     assert not bench.store.apply("job_1", event).changed, "the job is another worker's now"
     assert bench.accepted() == []
     wait_for(

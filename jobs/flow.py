@@ -1,0 +1,239 @@
+"""Flow: how many jobs may be at the API at once, found by watching what becomes of them. Pure.
+
+The API does not say how many tasks it can work on, and that changes as its accounts come and go. What can be seen is
+how many of our tasks it works on (they left its queue), and how many it lets wait. So:
+
+- `slots` is how many of our jobs it can work on. A finished one is replaced at once: no core waits for a decision.
+- While all slots are held and nothing waits there, they are raised by a step, and the step is doubled whenever that
+  proved right. Found full, they are raised by one now and then, to see.
+- A job that waits there takes no slot, so that it does not keep another from a core that is free elsewhere (servers
+  bind what waits to an account). But whenever another one has to wait, the slots are lowered by one; and while more
+  wait than is bearable, none goes.
+- Where jobs are turned away, the slots end below what was at the API, and stay there for a while.
+- While everything is turned away, jobs go one by one, and less and less often.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict
+
+from jobs.policy import Policy
+
+START_SLOTS = 3
+# Two looks that say the same are so far apart.
+LOOK_SECONDS = 1.0
+# Found full, one more goes after so many answers, or after as many as there are slots: at most one in so many is a 22.
+PROBE_ANSWERS = 10
+# A task is seen to be worked on a moment after it was answered. So many of the slots may be in that moment.
+UNSEEN_SHARE = 1 / 8
+# Jobs that found every core taken wait for a while, on some account. So many of them, for each that is worked on, or
+# one, do not keep others from going.
+STRAY_SHARE = 1 / 10
+# Where the API turned a job away, it is tried once more after so many answers; after twice as many each next time.
+CEILING_ANSWERS = 20
+MAX_CEILING_ANSWERS = 320
+# What was found so long ago says nothing about now.
+STALE_SECONDS = 3600.0
+
+
+class Flow(BaseModel):
+    """What was found so far, and why it last changed. `*_seen` are the counts of the last look."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    slots: int = START_SLOTS
+    step: int = 1
+    proving: bool = True  # the last raise is not judged yet
+    ceiling: int | None = None
+    ceiling_answers: int = CEILING_ANSWERS
+    ceiling_until_taken: int = 0
+    trouble: int = 0  # looks in a row at which jobs were turned away, and none was taken
+    closed_until: datetime | None = None
+    judge_at_taken: int = 0  # then the jobs of the last raise have their answers
+    probe_at_taken: int = 0
+    waiting_seen: int = 0
+    taken_seen: int = 0
+    refused_seen: int = 0
+    unsent_seen: int = 0
+    looked_at: datetime | None = None
+    moved_at: datetime | None = None
+    why: str = "nothing was submitted yet"
+
+    def but(self, **changes: object) -> Flow:
+        return self.model_copy(update=changes)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How things stand at one moment; counts of answers are of all time."""
+
+    now: datetime
+    held: int = 0  # jobs that hold a slot
+    on_the_way: int = 0  # of these: released, being uploaded, or not answered yet
+    unsure: int = 0  # of these: whether the API has them, nobody knows
+    working: int = 0  # of these: the API works on them
+    waiting: int = 0  # of these: known to wait at the API
+    taken: int = 0  # answers 1, 21 and 22
+    refused: int = 0  # answers 23 and the like: no room
+    unsent: int = 0  # the API was not reached
+    cores: int | None = None  # what its account data say that it can work on at once
+
+    @property
+    def inside(self) -> int:
+        """Jobs that hold a slot, but for those known to wait."""
+        return self.held - self.waiting
+
+    @property
+    def unseen(self) -> int:
+        """On the way, or at the API and neither seen to be worked on nor to wait."""
+        return max(0, self.inside - self.unsure - self.working)
+
+
+def look(flow: Flow, seen: Reading, policy: Policy, limit: int | None = None) -> Flow:
+    """What is known after a look. The same flow when there is nothing new.
+
+    Args:
+        flow: what was found so far.
+        seen: how things stand.
+        policy: `waiting_per_running`, and the backoff's base and cap.
+        limit: a number of slots that was set; None: it is to be found.
+    """
+    if seen.refused > flow.refused_seen or seen.unsent > flow.unsent_seen:
+        return _turned_away(flow, seen, policy, limit)
+    if flow.trouble and seen.taken > flow.taken_seen:
+        return _looked(flow, seen).but(trouble=0, closed_until=None)
+    if limit is not None:
+        return flow
+    flow = _fresh(flow, seen)
+    too_many = seen.waiting - _wanted(seen, policy)
+    if flow.proving and too_many > 0:
+        return _disproved(flow, seen)
+    if (more := min(too_many, seen.waiting - flow.waiting_seen)) > 0:
+        slots = max(1, flow.slots - more)
+        return _moved(flow, seen, slots, f"{seen.waiting} wait at the API, which works on {seen.working}").but(step=1)
+    flow = flow.but(waiting_seen=seen.waiting) if seen.waiting != flow.waiting_seen else flow
+    if flow.looked_at is not None and seen.now < flow.looked_at + timedelta(seconds=LOOK_SECONDS):
+        return flow
+    return _full(flow, seen, policy) if seen.inside >= flow.slots else flow
+
+
+def room(flow: Flow, seen: Reading, policy: Policy, limit: int | None = None) -> int:
+    """How many jobs may go now.
+
+    Args:
+        flow: what was found.
+        seen: how things stand.
+        policy: `waiting_per_running`.
+        limit: a number of slots that was set, whatever waits; None: those that were found.
+    """
+    if flow.closed_until is not None and seen.now < flow.closed_until:
+        return 0
+    if limit is not None:
+        free = limit - seen.held
+    else:
+        most = _wanted(seen, policy) if flow.proving else _bearable(seen, policy)
+        free = flow.slots - seen.inside if seen.waiting <= most else 0
+    return max(0, min(free, 1 - seen.on_the_way) if flow.trouble else free)
+
+
+def _fresh(flow: Flow, seen: Reading) -> Flow:
+    """What was found, unless that was long ago."""
+    stale = flow.looked_at is not None and seen.now > flow.looked_at + timedelta(seconds=STALE_SECONDS)
+    if not stale or seen.held > START_SLOTS or flow.slots <= START_SLOTS:
+        return flow
+    counts = {"taken_seen": seen.taken, "refused_seen": seen.refused, "unsent_seen": seen.unsent}
+    return _moved(Flow(**counts), seen, START_SLOTS, "the slots were not used for an hour")
+
+
+def _turned_away(flow: Flow, seen: Reading, policy: Policy, limit: int | None) -> Flow:
+    """Lower the slots to what the API has; and where it took none since, go on more and more slowly."""
+    kept = _looked(flow, seen)
+    if (refused := seen.refused - flow.refused_seen) > 0 and flow.trouble <= 1 and limit is None:
+        kept = _ceiled(kept, seen, refused)
+    if seen.taken > flow.taken_seen:
+        return kept.but(trouble=0, closed_until=None)
+    if flow.trouble and seen.on_the_way:
+        return kept  # the others of the same moment
+    pause = policy.backoff_seconds(flow.trouble - 1, 1.0) if flow.trouble else 0.0
+    return kept.but(trouble=flow.trouble + 1, closed_until=seen.now + timedelta(seconds=pause))
+
+
+def _ceiled(flow: Flow, seen: Reading, refused: int) -> Flow:
+    slots = max(1, flow.slots - refused)
+    again = flow.ceiling is None  # else another of the same moment
+    return _moved(flow, seen, slots, "the API had no room for another task").but(
+        step=1,
+        proving=False,
+        ceiling=slots,
+        ceiling_answers=min(MAX_CEILING_ANSWERS, flow.ceiling_answers * 2) if again else flow.ceiling_answers,
+        ceiling_until_taken=seen.taken + flow.ceiling_answers,
+    )
+
+
+def _disproved(flow: Flow, seen: Reading) -> Flow:
+    """The last raise was too much: some of its jobs wait."""
+    if flow.step > 1 and seen.unseen > seen.working * UNSEEN_SHARE:
+        return flow  # nobody knows yet how many
+    before = flow.slots - flow.step
+    slots = before if flow.step == 1 else max(before, min(flow.slots - 1, seen.inside))
+    return _moved(flow, seen, slots, f"full: {seen.waiting} wait at the API").but(step=1, proving=False)
+
+
+def _full(flow: Flow, seen: Reading, policy: Policy) -> Flow:
+    """Every slot is held, and no more wait at the API than should."""
+    wanted = _wanted(seen, policy)
+    looked = _looked(flow, seen)
+    if seen.waiting > wanted or seen.unseen > seen.working * UNSEEN_SHARE:
+        return looked  # a stray one, or nobody knows yet
+    if flow.proving and seen.taken < flow.judge_at_taken:
+        return looked
+    if flow.proving and seen.waiting < max(1, wanted):
+        if flow.step > 1:  # by chance one more may find a core between two tasks; several hardly do
+            looked = looked.but(ceiling_answers=CEILING_ANSWERS)
+        return _raise(looked, seen, flow.step * 2, "all that is at the API is worked on")
+    if seen.waiting < wanted:
+        return _raise(looked, seen, wanted - seen.waiting, f"{wanted} may wait at the API")
+    if seen.taken >= flow.probe_at_taken:
+        return _raise(looked, seen, 1, "to see whether there is room for more")
+    return looked.but(step=1, proving=False)
+
+
+def _wanted(seen: Reading, policy: Policy) -> int:
+    """How many should wait at the API."""
+    return round(seen.working * policy.waiting_per_running)
+
+
+def _bearable(seen: Reading, policy: Policy) -> int:
+    """How many may wait there without keeping others from going."""
+    return _wanted(seen, policy) + max(1, int(seen.working * STRAY_SHARE))
+
+
+def _raise(flow: Flow, seen: Reading, step: int, why: str) -> Flow:
+    if seen.cores is not None and seen.cores - flow.slots > step:
+        step, why = seen.cores - flow.slots, f"the API's accounts have {seen.cores} cores"
+    if flow.ceiling is not None and seen.taken < flow.ceiling_until_taken:
+        step = min(step, flow.ceiling - flow.slots)
+    elif flow.ceiling is not None and flow.slots >= flow.ceiling:
+        step, flow = 1, flow.but(ceiling=None)
+    if step <= 0:
+        return flow.but(step=1, proving=False)
+    judge_at_taken = seen.taken + seen.unseen + step
+    return _moved(flow, seen, flow.slots + step, why).but(step=step, proving=True, judge_at_taken=judge_at_taken)
+
+
+def _moved(flow: Flow, seen: Reading, slots: int, why: str) -> Flow:
+    moved = _looked(flow, seen).but(slots=slots, probe_at_taken=seen.taken + max(PROBE_ANSWERS, slots))
+    return moved if slots == flow.slots else moved.but(moved_at=seen.now, why=why)
+
+
+def _looked(flow: Flow, seen: Reading) -> Flow:
+    return flow.but(
+        looked_at=seen.now,
+        waiting_seen=seen.waiting,
+        taken_seen=seen.taken,
+        refused_seen=seen.refused,
+        unsent_seen=seen.unsent,
+    )

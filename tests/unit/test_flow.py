@@ -1,0 +1,184 @@
+"""The flow finds how much the API can do and follows it, without flooding it; in a world whose clock is turned by hand.
+
+The bounds are those that a run keeps with some room to spare: what a share comes to is said where it is asserted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.flow import START_SLOTS, Flow, Reading, look, room
+from jobs.policy import Policy
+from jobs.settings import Settings
+from tests.unit.flow_world import BEGINNING, Manner, World
+
+POLICY = Policy()
+QUICK = Manner()  # tasks of 2 to 4 s, replaced after 0.13 s: 0.958 of the time of a core can be used
+SLOW = Manner(task=(30, 90), upload=2.0, news=0.3)
+GATEWAY = Manner(task=(40, 80), upload=1.0, says_22=False, calls_back=False)
+TASK_SECONDS = 3.0
+
+
+def settled(manner: Manner = QUICK, *, accounts: int = 10, cores: int = 3, places: int = 10, **policy: float) -> World:
+    """A world in which the flow had time to find what the API can do."""
+    world = World(manner, replace(POLICY, **policy), accounts, cores, places)  # type: ignore[arg-type]
+    world.run(5 * sum(manner.task))
+    world.forget()
+    return world
+
+
+def test_from_nothing_it_finds_what_the_api_can_do() -> None:
+    world = World(QUICK, POLICY, 10, 3, 10)
+    world.run(6.0)
+    assert world.busy >= 0.9 * world.capacity, world.flow
+
+
+@pytest.mark.parametrize(
+    ("manner", "busy", "told_22"),
+    [
+        (QUICK, 0.94, 0.1),
+        (SLOW, 0.94, 0.1),
+        (replace(QUICK, first_is_1=True), 0.96, 0.01),
+        (GATEWAY, 0.85, 0.0),
+    ],
+)
+def test_no_core_idles_and_few_jobs_wait(manner: Manner, busy: float, told_22: float) -> None:
+    world = settled(manner)
+    world.run(30 * sum(manner.task))
+    assert world.busy_share >= busy
+    assert world.share("22") <= told_22
+    assert world.share("23") == 0
+    assert abs(world.flow.slots - world.capacity) <= 5
+
+
+def test_one_account_alone_is_not_flooded() -> None:
+    world = settled(SLOW, accounts=1)
+    world.run(6000)
+    assert world.share("22") <= 0.12
+    assert world.busy_share >= 0.93
+
+
+def test_hundreds_of_cores_are_found() -> None:
+    world = settled(SLOW, accounts=100)
+    world.run(600)
+    assert (world.busy_share >= 0.94, world.share("22") <= 0.1) == (True, True)
+
+
+def test_where_callbacks_do_not_come_some_wait_so_that_cores_are_not_idle_until_they_are_asked_about() -> None:
+    without, with_some = settled(GATEWAY), settled(GATEWAY, waiting_per_running=0.1)
+    for world in (without, with_some):
+        world.run(3000)
+    assert with_some.busy_share >= 0.94 > without.busy_share
+    assert Policy.from_settings(Settings()).waiting_per_running == 0.1
+    assert Policy.from_settings(Settings(public_url="https://a.example")).waiting_per_running == 0
+    assert Policy.from_settings(Settings(waiting_per_running=0.5)).waiting_per_running == 0.5
+
+
+def test_accounts_that_go_are_followed() -> None:
+    world = settled()
+    world.resize(5)
+    world.run(2 * TASK_SECONDS)
+    assert world.flow.slots <= world.capacity + 2
+    world.forget()
+    world.run(10 * TASK_SECONDS)
+    assert (world.busy_share >= 0.93, world.share("22") <= 0.12) == (True, True)
+
+
+def test_accounts_that_come_are_followed() -> None:
+    world = settled(SLOW, accounts=5)
+    world.resize(10)
+    world.run(2 * 60.0)
+    assert world.busy >= 0.9 * world.capacity
+
+
+def test_one_that_waits_elsewhere_keeps_nobody_from_a_free_core() -> None:
+    seen = Reading(BEGINNING, held=31, working=29, waiting=1, on_the_way=1)
+    assert room(Flow(slots=31, proving=False), seen, POLICY) == 1
+
+
+def test_a_code_1_alone_proves_nothing() -> None:
+    """Gateways write 1 for 22: only what is seen to be worked on makes it grow."""
+    flow, seen = Flow(), Reading(BEGINNING, held=START_SLOTS, taken=START_SLOTS)
+    for second in range(100):
+        flow = look(flow, replace(seen, now=BEGINNING + timedelta(seconds=second)), POLICY)
+    assert flow.slots == START_SLOTS
+    later = BEGINNING + timedelta(seconds=101)
+    assert look(flow, replace(seen, now=later, working=START_SLOTS), POLICY).slots > START_SLOTS
+
+
+def test_after_a_23_it_stays_below_and_tries_again_less_and_less() -> None:
+    world = settled(places=0)
+    world.run(100 * TASK_SECONDS)
+    assert world.share("23") <= 0.01
+    assert world.busy_share >= 0.94
+    assert world.flow.slots <= world.capacity + 1
+
+
+def test_while_nothing_gets_there_jobs_go_one_by_one_and_less_and_less_often() -> None:
+    world = settled()
+    world.down = True
+    world.run(60.0)
+    assert world.answers["unsent"] <= 30
+    assert world.flow.trouble > 0
+    slots, world.down = world.flow.slots, False
+    world.run(POLICY.backoff_cap_seconds + 5)
+    assert (world.flow.trouble, world.flow.slots >= slots) == (0, True)
+    assert world.busy >= 0.9 * world.capacity
+
+
+def test_an_account_list_skips_the_ramp_and_never_stops_anything() -> None:
+    full = Reading(BEGINNING, held=START_SLOTS, working=START_SLOTS, taken=START_SLOTS)
+    assert look(Flow(), replace(full, cores=30), POLICY).slots == 30
+    assert look(Flow(), replace(full, cores=1), POLICY).slots == look(Flow(), full, POLICY).slots
+
+
+def test_slots_that_were_set_are_kept_whatever_is_seen() -> None:
+    seen = Reading(BEGINNING, held=2, waiting=2, refused=5, taken=2)
+    flow = look(Flow(slots=9), seen, POLICY, limit=4)
+    assert flow.slots == 9
+    assert room(Flow(), Reading(BEGINNING, held=2, waiting=2), POLICY, limit=4) == 2
+
+
+def test_what_was_found_long_ago_is_found_anew() -> None:
+    old = Flow(slots=300, proving=False, looked_at=BEGINNING)
+    later = Reading(BEGINNING + timedelta(hours=2), taken=500)
+    assert look(old, later, POLICY).slots == START_SLOTS
+    assert look(old, replace(later, held=200), POLICY).slots == 300, "it is in use"
+
+
+readings = st.builds(
+    lambda working, waiting, way, unsure, **rest: Reading(
+        held=working + waiting + way + unsure, working=working, waiting=waiting, on_the_way=way, unsure=unsure, **rest
+    ),
+    now=st.integers(0, 10_000).map(lambda seconds: BEGINNING + timedelta(seconds=seconds)),
+    working=st.integers(0, 400),
+    waiting=st.integers(0, 50),
+    way=st.integers(0, 50),
+    unsure=st.integers(0, 50),
+    taken=st.integers(0, 1000),
+    refused=st.integers(0, 10),
+    unsent=st.integers(0, 10),
+    cores=st.none() | st.integers(0, 500),
+)
+
+
+@given(st.lists(readings, max_size=30), st.floats(0, 2))
+def test_whatever_is_seen_one_job_can_go_at_last_and_never_more_than_there_are_slots(
+    shown: list[Reading], waiting_per_running: float
+) -> None:
+    policy, flow = replace(POLICY, waiting_per_running=waiting_per_running), Flow()
+    for seen in shown:
+        after = look(flow, seen, policy)
+        free = room(after, seen, policy)
+        assert after.slots >= 1
+        assert 0 <= free <= max(0, after.slots - seen.inside)
+        assert after.slots <= flow.slots or seen.waiting <= round(seen.working * waiting_per_running)
+        flow = after
+    idle = Reading(BEGINNING + timedelta(days=1))
+    idle = replace(idle, taken=flow.taken_seen, refused=flow.refused_seen, unsent=flow.unsent_seen)
+    assert room(look(flow, idle, policy), idle, policy) >= 1
