@@ -5,7 +5,7 @@ how many of our tasks it works on (they left its queue), and how many it lets wa
 
 - `slots` is how many of our jobs it can work on. A finished one is replaced at once: no core waits for a decision.
 - While all slots are held and nothing waits there, they are raised by a step, and the step is doubled whenever that
-  proved right. Found full, they are raised by one now and then, to see.
+  proved right. Found full, they are raised by one now and then, to see, and from then on in smaller steps.
 - A job that waits there takes no slot, so that it does not keep another from a core that is free elsewhere (servers
   bind what waits to an account). But whenever another one has to wait, the slots are lowered by one; and while more
   wait than is bearable, none goes.
@@ -27,6 +27,8 @@ START_SLOTS = 3
 LOOK_SECONDS = 1.0
 # Found full, one more goes after so many answers, or after as many as there are slots: at most one in so many is a 22.
 PROBE_ANSWERS = 10
+# Once it was found full, no raise is by more than such a share: what is too much has to wait.
+CAREFUL_SHARE = 1 / 4
 # A task is seen to be worked on a moment after it was answered. So many of the slots may be in that moment.
 UNSEEN_SHARE = 1 / 8
 # Jobs that found every core taken wait for a while, on some account. So many of them, for each that is worked on, or
@@ -34,7 +36,7 @@ UNSEEN_SHARE = 1 / 8
 STRAY_SHARE = 1 / 10
 # Where the API turned a job away, it is tried once more after so many answers; after twice as many each next time.
 CEILING_ANSWERS = 20
-MAX_CEILING_ANSWERS = 320
+MAX_CEILING_ANSWERS = 200
 # What was found so long ago says nothing about now.
 STALE_SECONDS = 3600.0
 
@@ -46,6 +48,7 @@ class Flow(BaseModel):
 
     slots: int = START_SLOTS
     step: int = 1
+    found: bool = False  # it was full once: from then on raises are careful
     proving: bool = True  # the last raise is not judged yet
     ceiling: int | None = None
     ceiling_answers: int = CEILING_ANSWERS
@@ -212,6 +215,8 @@ def _bearable(seen: Reading, policy: Policy) -> int:
 
 
 def _raise(flow: Flow, seen: Reading, step: int, why: str) -> Flow:
+    if flow.found:
+        step = min(step, max(1, int(flow.slots * CAREFUL_SHARE)))
     if seen.cores is not None and seen.cores - flow.slots > step:
         step, why = seen.cores - flow.slots, f"the API's accounts have {seen.cores} cores"
     if flow.ceiling is not None and seen.taken < flow.ceiling_until_taken:
@@ -226,7 +231,9 @@ def _raise(flow: Flow, seen: Reading, step: int, why: str) -> Flow:
 
 def _moved(flow: Flow, seen: Reading, slots: int, why: str) -> Flow:
     moved = _looked(flow, seen).but(slots=slots, probe_at_taken=seen.taken + max(PROBE_ANSWERS, slots))
-    return moved if slots == flow.slots else moved.but(moved_at=seen.now, why=why)
+    if slots == flow.slots:
+        return moved
+    return moved.but(found=flow.found or slots < flow.slots, moved_at=seen.now, why=why)
 
 
 def _looked(flow: Flow, seen: Reading) -> Flow:
