@@ -53,6 +53,7 @@ class Keys:
     def errands(self, queue: str) -> str:
         """List of job ids: those that the wake-ups in this queue of the broker are about, the longest waiting first."""
         return f"{self.prefix}:errands:{queue}"
+
     def answers_in(self, period: int) -> str:
         """Hash kind -> how many answers there were in one period; expires."""
         return f"{self.answers}:{period}"

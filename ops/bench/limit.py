@@ -60,7 +60,7 @@ class Limit:
         self._done = asyncio.Event()
 
     async def run(self) -> dict[str, float]:
-        listener = bind("127.0.0.1", 0, part="limit", setting="no port")
+        listener = bind("127.0.0.1", 0, part="limit", settings="BLENDQ")
         loop = asyncio.get_running_loop()
         sink = await loop.create_server(lambda: Sink(self), sock=listener)
         encoded = {one: _data_url(Path(one)) for blend in self._blends for one in blend}

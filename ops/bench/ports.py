@@ -9,5 +9,5 @@ LOOPBACK = "127.0.0.1"
 
 def free_port() -> int:
     """A port of the loopback address on which nobody listens now."""
-    with bind(LOOPBACK, 0, part="benchmark", setting="no port") as listener:
+    with bind(LOOPBACK, 0, part="benchmark", settings="BLENDQ") as listener:
         return int(listener.getsockname()[1])

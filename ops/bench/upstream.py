@@ -166,7 +166,7 @@ def png(name: bytes) -> bytes:
 
 
 async def _serve(announce_file: Path) -> None:
-    listener = bind("127.0.0.1", 0, part="upstream", setting="--port")
+    listener = bind("127.0.0.1", 0, part="upstream", settings="BLENDQ")
     loop, callers = asyncio.get_running_loop(), Callers()
     api = Api(url_of(listener), callers)
     server = await loop.create_server(lambda: Exchange(api), sock=listener, backlog=1024)
