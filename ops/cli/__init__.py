@@ -26,6 +26,7 @@ COMMANDS = {
     "campaign": ("ops.cli.campaigns:campaign", "Look at campaigns; pause, resume, cancel, retry them."),
     "schedule": ("ops.cli.schedules:schedule", "Enqueue manifests by the clock."),
     "webhook": ("ops.cli.webhooks:webhook", "Tell your own endpoints what becomes of jobs and campaigns."),
+    "upstream": ("ops.cli.upstreams:upstream", "Look at the API: how many jobs at once, and why."),
     "resume": ("ops.cli.resume:resume", "Submit again, once what stopped it is mended."),
     "worker": ("ops.cli.processes:worker", "Run one worker (for containers)."),
     "beat": ("ops.cli.processes:beat", "Run the clock that wakes workers (for containers)."),

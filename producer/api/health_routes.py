@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse
 from jobs.job import Status
 from producer.api.parts import Blends
 from producer.client import Producer
+from producer.upstream import Upstream
 
 router = APIRouter(tags=["health"])
 
@@ -48,10 +49,20 @@ def _metrics(blends: Producer) -> Iterator[str]:
     for name, tally, words in _COUNTERS:
         yield from _gauge(f"blendq_{name}", words, [("", counts.get(tally, 0))])
     yield from _gauge("blendq_uncertain", "Bodies that may have been accepted.", [("", counts.get("uncertain", 0))])
+    yield from _upstream(Upstream.of(blends.store, blends.settings))
     paused = blends.store.gate.paused()
     yield from _gauge(
         "blendq_paused", "1 while submitting is stopped for all campaigns.", [("", int(paused is not None))]
     )
+
+
+def _upstream(api: Upstream) -> Iterator[str]:
+    yield from _gauge("blendq_slots", "Jobs that may be at the API at once: found, or set.", [("", api.slots)])
+    yield from _gauge("blendq_slots_held", "Jobs that hold a slot.", [("", api.seen.held)])
+    yield from _gauge("blendq_working", "Tasks seen to be worked on.", [("", api.seen.working)])
+    yield from _gauge("blendq_waiting_there", "Tasks known to wait at the API.", [("", api.seen.waiting)])
+    kinds = [(f'{{kind="{kind}"}}', count) for kind, count in sorted(api.answers.items())]
+    yield from _gauge("blendq_answers_last_hour", "Answers to submissions, by kind.", kinds)
 
 
 def _gauge(name: str, words: str, values: Iterable[tuple[str, int]]) -> Iterator[str]:
