@@ -1,4 +1,4 @@
-"""Opening a picture file that somebody named: never waits for it, and stays in the folder that it must not leave."""
+"""Opening a file that somebody named: never waits for it, and stays in the folder that it must not leave."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from jobs.errors import PictureError
 
 _NO_WAIT = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class OutsideFolder(Exception):
+    """A file is not in the folder that it must be in, wherever it was named. Not an error of its own: callers tell."""
 
 
 def read_regular_file(path: Path, max_bytes: int, root: Path | None = None) -> bytes:
@@ -25,11 +29,13 @@ def read_regular_file(path: Path, max_bytes: int, root: Path | None = None) -> b
     """
     name = name_of(path, root)
     try:
-        with open(path, "rb", opener=lambda *_: _open(path, root)) as file:
+        with open(path, "rb", opener=lambda *_: open_within(path, root)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PictureError(f"{name}: is not a regular file; give a picture file")
             return file.read(min(status.st_size, max_bytes) + 1)
+    except OutsideFolder as error:
+        raise PictureError(f"{name}: is outside the folder that pictures may come from") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PictureError(f"{name}: no such file; check the name") from error
     except IsADirectoryError as error:
@@ -50,17 +56,23 @@ def name_of(path: Path, root: Path | None) -> str:
     return path.name if os.pardir in Path(seen).parts else seen
 
 
-def _open(path: Path, root: Path | None) -> int:
-    """With a root, links are followed first; then the place that they lead to is opened step by step, following none.
+def open_within(path: Path, root: Path | None) -> int:
+    """Open a file for reading, without waiting for it.
 
-    So a link that is put there in between is met as a link, and refused.
+    With a root, links are followed first; then the place that they lead to is opened step by step, following none. So a
+    link that is put there in between is met as a link, and refused.
+
+    Raises:
+        OutsideFolder: it is not in the root.
+        OSError: it cannot be opened.
+        ValueError: no file can have this name.
     """
     if root is None:
         return os.open(path, _NO_WAIT)
     real_root = os.path.realpath(root)
     steps = Path(os.path.relpath(os.path.realpath(path), real_root)).parts
     if os.pardir in steps:
-        raise PictureError(f"{name_of(path, root)}: is outside the folder that pictures may come from")
+        raise OutsideFolder(path)
     here = os.open(real_root, _FOLDER)
     for number, step in enumerate(steps, 1):
         try:

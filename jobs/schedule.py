@@ -35,6 +35,9 @@ class Schedule(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$", description="begins the names of its campaigns")]
     manifest: Annotated[str, Field(description="absolute path; may hold * and ?, and is read at each run")]
+    root: Annotated[
+        str | None, Field(description="the folder that the manifest and its pictures must be in, when others named it")
+    ] = None
     cron: Annotated[str | None, Field(description="five fields: minute, hour, day, month, weekday")] = None
     every_seconds: Annotated[float | None, Field(ge=MIN_EVERY_SECONDS, le=MAX_SECONDS)] = None
     timezone: Annotated[str, Field(description="of the cron fields, as Europe/Berlin")] = "UTC"

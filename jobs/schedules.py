@@ -70,6 +70,28 @@ class Schedules:
                 pipeline.zadd(self._keys.schedules_next, {schedule.name: coming})
             pipeline.execute()
 
+    def pause(self, name: str, paused: bool) -> Schedule:
+        """Let no further run begin; or let them go on, from now: none is made up for.
+
+        Raises:
+            ScheduleNotFound: there is none of this name.
+        """
+        changed = self.get(name).model_copy(update={"paused": paused})
+        self.put(changed)
+        return changed
+
+    def ask(self, name: str) -> Run:
+        """Ask for a run at once, beside those of the clock; a scheduler does it, minding its overlap.
+
+        Raises:
+            ScheduleNotFound: there is none of this name.
+        """
+        self.get(name)
+        run = Run(name, from_ms(to_ms(self.now())))
+        with unavailable():
+            self._redis.zadd(self._keys.schedules_in_hand, {run.name: to_ms(run.at)}, nx=True)
+        return run
+
     def get(self, name: str) -> Schedule:
         """
         Raises:

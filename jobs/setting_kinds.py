@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -52,6 +53,11 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _absolute(value: Path) -> Path:
+    return value.expanduser().absolute()
+
+
+Folder = Annotated[Path, AfterValidator(_absolute)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 Networks = Annotated[str, AfterValidator(_networks)]

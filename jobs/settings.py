@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from jobs.errors import SettingsError
 from jobs.plain_words import in_plain_words
-from jobs.setting_kinds import HttpUrl, Networks, PerSecond, RedisUrl, Seconds, WebhookSecret
+from jobs.setting_kinds import Folder, HttpUrl, Networks, PerSecond, RedisUrl, Seconds, WebhookSecret
 
 PREFIX = "BLENDQ_"
 CONFIG_VARIABLE = "BLENDQ_CONFIG"
@@ -127,6 +127,11 @@ class Settings(BaseModel):
     service_max_body_bytes: Annotated[
         int, Field(ge=1024, le=1 << 30, description="of a job in JSON, its data URLs included; more gets 413")
     ] = 32 << 20
+
+    schedule_root: Annotated[
+        Folder | None,
+        Field(description="folder that the manifests of schedules by HTTP must be in; absent: there are none by HTTP"),
+    ] = None
 
     # What jobs' own notify_hook is told.
     webhook_secret: Annotated[

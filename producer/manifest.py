@@ -59,7 +59,7 @@ def read_manifest(
     Args:
         path: a .csv or .tsv file with a header row, a .jsonl or .ndjson file with one object a line, or a .yaml or .yml
             file with a list of rows (or `defaults` for all of them, and then `jobs`).
-        root: when others write the manifest: the folder that its pictures must be in. Rows that name pictures by
+        root: when others write the manifest: the folder that it and its pictures must be in. Rows that name pictures by
             absolute paths or by `~` are bad ones; the rest is for `Pictures`, given the same root, to see. None is for
             people at a command line, who may name any file of theirs.
         defaults: fields for the rows that do not have them.
@@ -71,7 +71,7 @@ def read_manifest(
     earlier: dict[str, tuple[int, bytes]] = {}
     folder = path.absolute().parent
     empty = True
-    with open_text(path) as file:
+    with open_text(path, root) as file:
         for line, found in fields(path, lines_of(path, file)):
             empty = False
             try:

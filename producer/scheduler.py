@@ -105,17 +105,18 @@ class Scheduler:
         Raises:
             BlendqError: the manifest or a picture of it is bad; nothing of it was enqueued.
         """
-        requests = [request for path in _manifests(schedule.manifest) for request in self._requests(path, run)]
+        root = None if schedule.root is None else Path(schedule.root)
+        requests = [request for path in _manifests(schedule.manifest) for request in self._requests(path, run, root)]
         count = 0
         for count, _ in enumerate(self._producer.enqueue_many(requests, campaign=campaign), 1):
             if count % BATCH_JOBS == 0:
                 self._schedules.hold(run)
         return count
 
-    def _requests(self, path: Path, run: Run) -> list[BlendRequest]:
+    def _requests(self, path: Path, run: Run, root: Path | None = None) -> list[BlendRequest]:
         """Of one manifest, with every picture stored."""
         good: list[BlendRequest] = []
-        rows = self._producer.pictures().prepare(read_manifest(path))
+        rows = self._producer.pictures(root).prepare(read_manifest(path, root))
         for number, row in enumerate(good_rows(str(path), rows)):
             if number % BATCH_JOBS == 0:
                 self._schedules.hold(run)

@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import IO
 
 from jobs.errors import ManifestError
+from jobs.opening import OutsideFolder, open_within
 
 MAX_LINE_CHARACTERS = 64 << 20  # a line may carry five pictures as data URLs
 
 
-def open_text(path: Path) -> IO[str]:
+def open_text(path: Path, root: Path | None = None) -> IO[str]:
+    """A manifest, which must be in `root`, links followed; None for anywhere."""
+
+    def opener(*_: object) -> int:
+        return open_within(path, root)
+
     try:
         # newline="": line ends are left as they are, for csv; utf-8-sig: spreadsheets start a file with a mark.
-        file = open(path, encoding="utf-8-sig", newline="", opener=_without_waiting)  # noqa: SIM115  (the caller's)
+        file = open(path, encoding="utf-8-sig", newline="", opener=opener)  # noqa: SIM115  (the caller's)
+    except OutsideFolder as error:
+        raise ManifestError(f"{path}: is outside the folder that manifests may come from") from error
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: no such file; check the name") from error
     except IsADirectoryError as error:
@@ -31,11 +39,6 @@ def open_text(path: Path) -> IO[str]:
         file.close()
         raise ManifestError(f"{path}: is not a regular file; save it as one, for it is read more than once")
     return file
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """A pipe would be waited for, until somebody writes to it."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def lines_of(path: Path, file: IO[str]) -> Iterator[str]:

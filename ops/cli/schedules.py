@@ -121,9 +121,7 @@ def resume_schedule(name: str, sandbox: str | None, data_dir: Path | None, as_js
 
 
 def _pause(schedules: Schedules, name: str, paused: bool, as_json: bool) -> int:
-    changed = schedules.get(name).model_copy(update={"paused": paused})
-    schedules.put(changed)
-    return _tell(schedules, changed, "paused" if paused else "it goes on", as_json)
+    return _tell(schedules, schedules.pause(name, paused), "paused" if paused else "it goes on", as_json)
 
 
 @schedule.command("remove")

@@ -11,23 +11,41 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from producer.api import batch_routes, campaign_routes, event_routes, health_routes, image_routes, job_routes
+from producer.api import (
+    batch_routes,
+    campaign_routes,
+    event_routes,
+    health_routes,
+    image_routes,
+    job_routes,
+    schedule_routes,
+)
 from producer.api.bodies import BatchJob, NewJob, Wishes
 from producer.api.campaign_routes import PlanChange
 from producer.api.follower import Follower
 from producer.api.guard import OPEN
 from producer.api.problems import Problem, tell_problems
+from producer.api.schedule_routes import NewSchedule
 from producer.api.views import BatchAnswer
 from producer.client import Producer
 
 # Each waits for Redis or the disk, and decodes at most one picture.
 THREADS = 16
+_ROUTES = (
+    job_routes,
+    batch_routes,
+    image_routes,
+    campaign_routes,
+    schedule_routes,
+    event_routes,
+    health_routes,
+)
 _MODELS = "#/components/schemas/{model}"
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": _MODELS.format(model="Problem")}}}
 _ABOUT = """Image blends in bulk through a Midjourney proxy API: nothing lost, nothing paid twice.
 
 Enqueue with an `Idempotency-Key`: the same call again is then always safe. URLs in answers are relative to this server.
-Tokens have a scope: `read` for GET, `write` for jobs and pictures, `admin` for orders to whole campaigns.
+Tokens have a scope: `read` for GET, `write` for jobs and pictures, `admin` for campaigns and schedules.
 """
 
 
@@ -44,7 +62,7 @@ def make_app(blends: Producer, follower: Follower) -> FastAPI:
     )
     app.state.blends = blends
     app.state.follower = follower
-    for routes in (job_routes, batch_routes, image_routes, campaign_routes, event_routes, health_routes):
+    for routes in _ROUTES:
         app.include_router(routes.router)
     tell_problems(app)
     document: dict[str, Any] = {}
@@ -62,7 +80,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     """FastAPI's document; with the models that it does not see, our problems, and the tokens."""
     found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
-    for model in (NewJob, BatchJob, BatchAnswer, PlanChange, Wishes, Problem):
+    for model in (NewJob, BatchJob, BatchAnswer, PlanChange, Wishes, NewSchedule, Problem):
         schema = model.model_json_schema(ref_template=_MODELS)
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema

@@ -116,7 +116,7 @@ class Guard:
 def _wanted(method: str, path: str) -> Allowed:
     if method in ("GET", "HEAD", "OPTIONS"):
         return Allowed.READ
-    return Allowed.ADMIN if path.startswith("/v1/campaigns") else Allowed.WRITE
+    return Allowed.ADMIN if path.startswith(("/v1/campaigns", "/v1/schedules")) else Allowed.WRITE
 
 
 def _host(header: str) -> str | None:

@@ -22,6 +22,7 @@ from jobs.errors import (
     JobNotFound,
     JobPurged,
     PictureMissing,
+    ScheduleNotFound,
     StoreUnavailable,
     UsageError,
 )
@@ -31,6 +32,7 @@ RETRY_AFTER_SECONDS = 2
 # The first class that fits counts.
 _STATUS: Mapping[type[BlendqError], HTTPStatus] = {
     JobNotFound: HTTPStatus.NOT_FOUND,
+    ScheduleNotFound: HTTPStatus.NOT_FOUND,
     CampaignNotFound: HTTPStatus.NOT_FOUND,
     PictureMissing: HTTPStatus.NOT_FOUND,
     JobPurged: HTTPStatus.GONE,

@@ -27,7 +27,9 @@ ENDLESS = "/events$"
 
 @pytest.fixture(scope="module")
 def service(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(stack, tmp_path_factory.mktemp("api"), BLENDQ_SERVICE_REQUESTS_PER_SECOND="100000") as made:
+    folder = tmp_path_factory.mktemp("api")
+    free = {"BLENDQ_SERVICE_REQUESTS_PER_SECOND": "100000", "BLENDQ_SCHEDULE_ROOT": str(folder)}
+    with serving(stack, folder, **free) as made:
         yield made
 
 
@@ -42,7 +44,7 @@ def test_whatever_it_is_asked_it_answers(service: Service, mode: GenerationMode)
     document = schemathesis.openapi.from_url(f"{service.url}/v1/openapi.json").exclude(path_regex=ENDLESS)
     operations: Any = document.get_all_operations()
     asked = [_asked(found.ok(), mode) for found in operations]
-    assert len(asked) >= 17
+    assert len(asked) >= 24
     assert sum(asked) > 5 * len(asked)
 
 
@@ -78,3 +80,5 @@ def test_the_examples_are_jobs(service: Service) -> None:
     paths = service.http.get("/v1/openapi.json").json()["paths"]
     content = paths["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
     assert NewJob.model_validate(content["example"]).custom_id == "order-17"
+    content = paths["/v1/schedules/{name}"]["put"]["requestBody"]["content"]["application/json"]
+    assert service.http.put("/v1/schedules/example", json=content["example"]).status_code == 201

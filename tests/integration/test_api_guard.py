@@ -44,6 +44,9 @@ CALLS = [
     (Scope.WRITE, "POST", "/v1/jobs/job_x/retry"),
     (Scope.ADMIN, "POST", "/v1/campaigns/x/cancel"),
     (Scope.ADMIN, "PATCH", "/v1/campaigns/x/plan"),
+    (Scope.READ, "GET", "/v1/schedules"),
+    (Scope.ADMIN, "PUT", "/v1/schedules/x"),
+    (Scope.ADMIN, "POST", "/v1/schedules/x/run"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -251,7 +252,7 @@ def test_two_schedulers_one_killed_lose_and_double_no_run(
     try:
         put(schedules, manifest, "often", every_seconds=1.0, overlap="allow")
         wait_for(lambda: len(schedules.runs("often")) >= 3, lambda: "no runs")
-        assert "the last look at the schedules was 0 s ago" in scheduler_health(blends.settings)
+        assert re.search(r"the last look at the schedules was \d s ago", scheduler_health(blends.settings))
         running[0].kill()
         killed_at = schedules.now()
         wait_for(lambda: len([r for r in schedules.runs("often") if r.at > killed_at]) >= 4, lambda: "it stopped")
