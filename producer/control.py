@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 from pydantic import ValidationError
@@ -158,10 +158,17 @@ class CampaignControl:
         return sum(self._store.delete(batch) for batch in _batches(self.purgeable(older_than)))
 
     def purgeable(self, older_than: timedelta = timedelta()) -> list[str]:
-        """The ids that `purge` would forget."""
+        """The ids that `purge` would forget; a job only after its follow-ups, which are nothing without it."""
         self.must_exist()
         before = self._store.now() - older_than
-        return [job.id for job in self.jobs() if job.status.final and job.finished_at and job.finished_at <= before]
+        found: list[str] = []
+        needed: set[str] = set()
+        for job_id, parent, finished_at in reversed([_end(job) for job in self.jobs()]):
+            if job_id not in needed and finished_at is not None and finished_at <= before:
+                found.append(job_id)
+            elif parent is not None:
+                needed.add(parent)
+        return found
 
     def _order(self, event: Event, jobs: Iterable[Job]) -> Ordered:
         changed: Counter[Status] = Counter()
@@ -179,6 +186,11 @@ class CampaignControl:
     def _follow_up(self, applied: Applied) -> None:
         if applied.changed and applied.after.status is Status.COLLECTING:
             self._collect(applied.after.id)
+
+
+def _end(job: Job) -> tuple[str, str | None, datetime | None]:
+    """A job's id, that of its parent, and when it finished, if it has."""
+    return job.id, job.follows.job_id if job.follows else None, job.finished_at if job.status.final else None
 
 
 def _batches(ids: Iterable[str]) -> Iterator[list[str]]:

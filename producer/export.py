@@ -10,13 +10,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from string import Formatter
 from typing import Any, BinaryIO
 
 from jobs.errors import BlendqError, UsageError
+from jobs.follow_ups import request_of
 from jobs.images import ImageStore
 from jobs.job import Job, Status
 from jobs.report import result
@@ -88,7 +89,6 @@ PLAIN = Form()
 
 def export(
     entries: Iterable[tuple[Row, str]],
-    total: int,
     store: JobStore,
     images: ImageStore,
     out: Path,
@@ -98,8 +98,7 @@ def export(
 
     Args:
         entries: each row of the manifest, as it was given, with the id of its job; the order of everything. Held a
-            page at a time.
-        total: how many there are.
+            page at a time. Follow-ups are found by themselves.
         store: where the jobs are.
         images: where the pictures are.
         out: the folder; made if it is missing. Other files in it are left alone.
@@ -113,13 +112,13 @@ def export(
         out.mkdir(parents=True, exist_ok=True)
         results = stack.enter_context(atomic_file(out / "results.jsonl"))
         errors = stack.enter_context(atomic_file(out / "errors.jsonl"))
-        gallery = stack.enter_context(Gallery(out, images, total=total))
+        gallery = stack.enter_context(Gallery(out, images))
         table = Table(stack.enter_context(atomic_file(out / "results.csv"))) if form.table else None
-        work = _Export(images, out, form, results, errors, gallery, table)
+        work = _Export(store, images, out, form, results, errors, gallery, table)
         rest = iter(entries)
         while page := list(islice(rest, PAGE_JOBS)):
             work.add_page(page, store.find_many([job_id for _, job_id in page]))
-        gallery.finish()
+        gallery.finish(work.told)
         return work.summary()
 
 
@@ -127,6 +126,7 @@ def export(
 class _Export:
     """One export under way."""
 
+    store: JobStore
     images: ImageStore
     out: Path
     form: Form
@@ -139,22 +139,31 @@ class _Export:
     written: int = 0
     unchanged: int = 0
     not_found: int = 0
+    told: int = 0
 
     def add_page(self, page: Sequence[tuple[Row, str]], jobs: Sequence[Job | None]) -> None:
-        cards = []
+        cards: list[Card] = []
         for (row, job_id), job in zip(page, jobs, strict=True):
             name = self.names.claim(self.form.name(row, job_id), job_id)
             if job is None:
                 self._not_found(row, job_id)
             else:
-                cards.append(self._add(row, job, name))
+                cards += self._with_follow_ups(row, job, name)
         self.gallery.add(cards)
+
+    def _with_follow_ups(self, row: Row, job: Job, name: str) -> Iterator[Card]:
+        """Each is told of behind its parent, and named after it."""
+        yield self._add(row, job, name)
+        for one in self.store.find_many(job.follow_ups) if job.follow_ups else ():
+            if one is not None and one.follows is not None:
+                asked = replace(row, request=request_of(one.follows, row.request))
+                yield from self._with_follow_ups(asked, one, self.names.claim(f"{name}-{one.follows.label}", one.id))
 
     def _add(self, row: Row, job: Job, name: str) -> Card:
         self.counts[job.status] += 1
         file = self._place(job, name)
         line = result(job, row.request, file)
-        if file and self.form.split:
+        if file and self.form.split and job.is_grid:
             line["quarters"] = self._split(job, name, file)
         self._tell(line)
         problem = line["reason"]
@@ -167,6 +176,7 @@ class _Export:
         return Card(job, row.request, file, problem, next_words)
 
     def _tell(self, line: Mapping[str, Any]) -> None:
+        self.told += 1
         self.results.write(_line(line))
         if self.table:
             self.table.add(line)

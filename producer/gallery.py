@@ -58,15 +58,13 @@ class Gallery:
     Args:
         folder: where the pages go, beside the pictures that they show.
         images: for the thumbnails.
-        total: how many rows there are, at least as many as cards.
 
     The cards wait in a temporary file, since the head of each page has the counts of all.
     """
 
-    def __init__(self, folder: Path, images: ImageStore, total: int) -> None:
+    def __init__(self, folder: Path, images: ImageStore) -> None:
         self.path = folder / page_name(1)
         self._folder = folder
-        self._total = total
         self._exits = ExitStack()
         self._thumbs = self._exits.enter_context(Thumbnails(folder / THUMBS, images))
         self._spool = self._exits.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (ends with the rest)
@@ -95,21 +93,25 @@ class Gallery:
             self._kinds[-1][card.kind] += 1
             self._room -= 1
 
-    def finish(self) -> None:
-        """Write the pages, and remove those that a longer export has left."""
+    def finish(self, total: int) -> None:
+        """Write the pages, and remove those that a longer export has left.
+
+        Args:
+            total: how many jobs there should be, at least as many as cards.
+        """
         now = datetime.now(UTC)
         ends = self._ends or [0]
         for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False), 1):
             self._spool.seek(start)
             cards = self._spool.read(end - start).decode()
             with atomic_file(self._folder / page_name(number)) as file:
-                file.write(self._page(number, len(ends), cards, now).encode())
+                file.write(self._page(number, len(ends), cards, now, total).encode())
         number = len(ends) + 1
         while (old := self._folder / page_name(number)).exists():
             old.unlink()
             number += 1
 
-    def _page(self, number: int, pages: int, cards: str, now: datetime) -> str:
+    def _page(self, number: int, pages: int, cards: str, now: datetime, total: int) -> str:
         kinds = sum(self._kinds, Counter())
         here = self._kinds[number - 1] if self._kinds else Counter[str]()
         style = _asset("gallery.css")
@@ -121,7 +123,7 @@ class Gallery:
             title=escape(title) + (f" ({number} of {pages})" if pages > 1 else ""),
             heading=escape(self._campaign or "Blends"),
             bar=_bar(kinds),
-            counts=_counts(kinds, self._total),
+            counts=_counts(kinds, total),
             date=now.strftime("%Y-%m-%d %H:%M UTC"),
             machine_date=now.isoformat(timespec="seconds"),
             filters=_filters(here),
@@ -150,7 +152,7 @@ def _card(card: Card, thumbs: Mapping[tuple[str, int], str]) -> str:
     job = card.job
     name = card.asked.custom_id or job.id
     sources = [_short(image) for image in card.asked.images]
-    facts = [job.request.dimensions.value.lower(), _BOTS[job.request.bot_type], _sent(job)]
+    facts = [_made_of(job), job.request.dimensions.value.lower(), _BOTS[job.request.bot_type], _sent(job)]
     return (
         f'<li class="card {card.kind}">\n'
         f"{_blend(card, thumbs, sources)}\n"
@@ -161,6 +163,11 @@ def _card(card: Card, thumbs: Mapping[tuple[str, int], str]) -> str:
         f"{_trouble(card)}</div>\n"
         "</li>\n"
     )
+
+
+def _made_of(job: Job) -> str:
+    """What a follow-up is; nothing for a blend."""
+    return f"{job.follows.action.kind.lower()} {job.follows.action.quarter or ''}".strip() if job.follows else ""
 
 
 def _blend(card: Card, thumbs: Mapping[tuple[str, int], str], sources: Sequence[str]) -> str:

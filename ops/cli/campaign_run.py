@@ -185,7 +185,7 @@ def carry_out(plan: Plan, began: float) -> Outcome:
             outcome.after = producer.store.counts(plan.campaign)
             if outcome.enqueued == plan.total:  # half a list would look like a whole one
                 entries = ((row, job_id(stored.request, plan.campaign, take=row.take)) for row, stored in plan.rows())
-                outcome.exported = export(entries, plan.total, producer.store, producer.images, plan.out, plan.form)
+                outcome.exported = export(entries, producer.store, producer.images, plan.out, plan.form)
     outcome.seconds = time.monotonic() - began
     return outcome
 

@@ -10,7 +10,10 @@ from typing import Any
 
 from jobs.errors import ManifestError
 from jobs.flow import START_SLOTS
+from jobs.follow_ups import missing
 from jobs.images import ImageStore
+from jobs.job import Job
+from jobs.request import BlendRequest
 from jobs.settings import Settings
 from ops.cli.campaign_run import BATCH_ROWS, open_pictures
 from ops.cli.output import duration, error, print_json, print_pairs
@@ -26,26 +29,31 @@ _DATA_URL_BYTES = len('"data:image/jpeg;base64,",')
 
 @dataclass
 class Forecast:
-    """Rows by what a run would do with them, and what that takes. `enqueued` are known and not finished."""
+    """Rows by what a run would do with them, and what that takes. `enqueued` are known and not finished.
+
+    `follow_ups` are those that are not there yet.
+    """
 
     new: int = 0
     enqueued: int = 0
     done: int = 0
     duplicate: int = 0
     invalid: int = 0
+    follow_ups: int = 0
     bytes_to_send: int = 0
     problem: ManifestError | None = field(default=None, repr=False)
 
     def numbers(self, settings: Settings) -> dict[str, Any]:
-        """As JSON; estimates are of the new rows and those that are not finished."""
+        """As JSON; estimates are of the new rows, those that are not finished, and the follow-ups to come."""
         to_do = self.new + self.enqueued
         price = settings.price_per_job
         return {
             "total": to_do + self.done + self.duplicate + self.invalid,
             **{name: getattr(self, name) for name in ("new", "enqueued", "done", "duplicate", "invalid")},
+            "follow_ups": self.follow_ups,
             "bytes_to_send": self.bytes_to_send,
-            "cost": None if price is None else round(self.new * price, 6),
-            "seconds": math.ceil(to_do / at_once(settings)) * settings.seconds_per_job,
+            "cost": None if price is None else round((self.new + self.follow_ups) * price, 6),
+            "seconds": math.ceil((to_do + self.follow_ups) / at_once(settings)) * settings.seconds_per_job,
         }
 
 
@@ -102,6 +110,7 @@ def _fresh(batch: Sequence[Row], campaign: str, seen: set[str], found: Forecast)
 def _add(found: Forecast, fresh: Mapping[str, Row], producer: Producer | None, sizes: _Sizes) -> None:
     known = producer.store.find_many(list(fresh)) if producer else [None] * len(fresh)
     for row, job in zip(fresh.values(), known, strict=True):
+        found.follow_ups += _to_come(row.request, job)
         if job is None:
             found.new += 1
             found.bytes_to_send += sum(map(sizes.sent, row.request.images))
@@ -109,6 +118,14 @@ def _add(found: Forecast, fresh: Mapping[str, Row], producer: Producer | None, s
             found.done += 1
         else:
             found.enqueued += 1
+
+
+def _to_come(request: BlendRequest, job: Job | None) -> int:
+    """How many follow-ups the run would add."""
+    if job is None:
+        return len(request.then)
+    waiting = () if job.status.final else job.request.then
+    return len(missing(job, request.then)) + len(waiting)
 
 
 class _Sizes:
@@ -148,10 +165,11 @@ def _words(numbers: Mapping[str, Any], settings: Settings) -> dict[str, object]:
         "done before": numbers["done"],
         "duplicates": f"{numbers['duplicate']} (the same content as another row: one job, paid once)",
         "invalid": numbers["invalid"],
+        "follow-ups": numbers["follow_ups"],
         "to send": f"{numbers['bytes_to_send'] / 1e6:,.1f} MB",
         "time": f"about {duration(numbers['seconds'])} ({how})",
     }
     cost = "unknown: give --price, or set BLENDQ_PRICE_PER_JOB"
     if numbers["cost"] is not None:
-        cost = f"{numbers['cost']:,.2f} ({numbers['new']} at {settings.price_per_job:g})"
+        cost = f"{numbers['cost']:,.2f} ({numbers['new'] + numbers['follow_ups']} at {settings.price_per_job:g})"
     return words | {"cost": cost, "": "nothing was enqueued or sent"}

@@ -47,11 +47,12 @@ def export_campaign(
     """
     form = Form(name_template, split, table == "csv")
     with Place(data_dir, sandbox).known_jobs() as producer:
-        total = summary(producer.store, name).total
+        summary(producer.store, name)
         check_writable(out)
-        jobs = producer.store.campaign_jobs(name)
+        # Follow-ups stand behind their parents, which are never forgotten before them.
+        jobs = (job for job in producer.store.campaign_jobs(name) if job.follows is None)
         entries = ((Row(number, job.request), job.id) for number, job in enumerate(jobs, 1))
-        done = export(entries, total, producer.store, producer.images, out, form)
+        done = export(entries, producer.store, producer.images, out, form)
     facts = {
         "campaign": name,
         "total": done.total,

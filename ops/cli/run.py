@@ -159,7 +159,7 @@ def _report(plan: Plan, outcome: Outcome, as_json: bool) -> None:
         error(refusal(outcome.refused))
     elif outcome.paused:
         error(_paused(plan, outcome.paused))
-    elif outcome.done_before == plan.total:
+    elif outcome.done_before == plan.total and not numbers["submissions"]:
         note(f"all {plan.total} were done already; nothing was submitted")
 
 
@@ -187,13 +187,14 @@ def refusal(pause: Pause) -> str:
 
 def _numbers(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     counts = {status: outcome.exported.counts.get(status, 0) if outcome.exported else 0 for status in Status}
+    total = outcome.exported.total if outcome.exported else plan.total
     return {
-        "total": plan.total,
+        "total": total,
         "succeeded": counts[Status.SUCCEEDED],
         "failed": counts[Status.FAILED],
         "parked": counts[Status.PARKED],
         "cancelled": counts[Status.CANCELLED],
-        "unfinished": plan.total - sum(counts[status] for status in FINAL),
+        "unfinished": total - sum(counts[status] for status in FINAL),
         "done_before": outcome.done_before,
         "submissions": outcome.since("submissions"),
         "resubmissions": outcome.since("resubmissions"),

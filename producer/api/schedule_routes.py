@@ -13,8 +13,8 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.errors import InvalidRequest, ScheduleNotFound
+from jobs.plain_words import in_plain_words
 from jobs.report import rfc3339
-from jobs.request import in_plain_words
 from jobs.schedule import Outcome, Overlap, Schedule
 from producer.api.bodies import JsonBody
 from producer.api.parts import Blends, model, takes

@@ -42,6 +42,12 @@ def test_a_dry_run_tells_and_does_nothing(tmp_path: Path) -> None:
     assert {"new": 0, "done": 4, "bytes_to_send": 0, "cost": None, "seconds": 0}.items() <= told.items()
     runs.check_paid_once(4)
 
+    told = runs.run("--dry-run", "--then", "U1,V2", "--price", "0.5")
+    assert {"new": 0, "done": 4, "follow_ups": 8, "cost": 4.0}.items() <= told.items()
+    told = runs.run("--then", "u1")
+    assert {"total": 8, "succeeded": 8, "submissions": 4, "done_before": 4}.items() <= told.items()
+    assert len(list(runs.out.glob("*-U1.png"))) == 4, "blends that were done already are carried on"
+
 
 def test_a_run_within_a_budget_ends_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     runs = Runs(tmp_path, small_manifest(tmp_path, 6), *QUICK)

@@ -75,6 +75,18 @@ def test_follow_ups_are_counted_and_cancelled_with_their_campaign(blends: Produc
     assert control.cancel().changed == {Status.CANCELLED: 2}
 
 
+def test_a_job_is_purged_only_with_what_follows_it(blends: Producer, pictures: list[str]) -> None:
+    job = blends.enqueue(BlendRequest(images=pictures, then=["U1", "V1"]), campaign="purged-together")
+    succeed(blends, job.id)
+    upscale, variation = blends.get(job).follow_ups
+    control = blends.campaign("purged-together")
+    blends.cancel(upscale)
+    assert control.purgeable() == [upscale]
+    blends.cancel(variation)
+    assert control.purgeable() == [variation, upscale, job.id]
+    assert control.purge() == 3
+
+
 # On the command line -----------------------------------------------------------------------------------------------
 
 

@@ -21,9 +21,10 @@ from PIL import Image
 
 import producer.files
 import producer.gallery
+from jobs.actions import Action
 from jobs.errors import BlendqError, UsageError
 from jobs.images import ImageStore
-from jobs.job import Attempt, Job, Picture, Reason, Status
+from jobs.job import Attempt, Follows, Job, Picture, Reason, Status
 from jobs.request import BlendRequest
 from jobs.store import JobStore
 from producer.export import PLAIN, ExportSummary, Form, export
@@ -98,7 +99,7 @@ def exported(
 ) -> ExportSummary:
     store: Any = FakeStore([job for _, job in pairs])
     wanted: JobStore = store
-    return export((row for row, _ in pairs), len(pairs), wanted, images, out, form)
+    return export((row for row, _ in pairs), wanted, images, out, form)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -362,6 +363,37 @@ def test_the_whole_record_has_the_apis_words_under_upstream_only(images: ImageSt
     keys = set(re.findall(r'"([^"]+)":', json.dumps(record)))
     assert all(re.fullmatch(r"[a-z_]+", key) for key in keys)
     assert not {"task_id", "code", "image_url"} & set(record["attempts"][0])
+
+
+def test_follow_ups_stand_behind_their_parent_under_its_name(images: ImageStore, out: Path) -> None:
+    row, parent = entry(images, 1, custom_id="whale", metadata={"order": 17})
+    (last, other), (_, upscale), (_, variation), (_, deep) = (entry(images, number) for number in (2, 3, 4, 5))
+
+    def follows(job: Job, action: Action, of: Job) -> Job:
+        return job.but(follows=Follows(job_id=of.id, order=0, action=action))
+
+    parent = parent.but(follow_ups=("job_3", "job_4"))
+    variation = follows(variation, Action.V1, parent).but(follow_ups=("job_5",))
+    jobs = [parent, follows(upscale, Action.U2, parent), variation, follows(deep, Action.U4, variation)]
+    store: Any = FakeStore([*jobs, other])
+    summary = export([row, last], store, images, out, Form(split=True))
+
+    assert (summary.total, summary.written) == (5, 5)
+    found = lines(out / "results.jsonl")
+    assert [line["id"] for line in found] == ["job_1", "job_3", "job_4", "job_5", "job_2"]
+    names = ["whale", "whale-U2", "whale-V1", "whale-V1-U4"]
+    assert [line["custom_id"] for line in found[:4]] == names
+    assert [line["picture"] for line in found[:4]] == [f"{name}.png" for name in names]
+    assert [(line["parent_id"], line["action"]) for line in found[1:4]] == [
+        ("job_1", "U2"),
+        ("job_1", "V1"),
+        ("job_4", "U4"),
+    ]
+    assert all(line["metadata"] == {"order": 17} and line["images"] == found[0]["images"] for line in found[:4])
+    assert ["quarters" in line for line in found] == [True, False, True, False, True], "an upscale is one picture"
+    page = Page((out / "gallery.html").read_text())
+    assert [text for text in page.text if text in names] == names
+    assert sum(text.startswith("upscale 2 ·") for text in page.text) == 1
 
 
 # --- the gallery --------------------------------------------------------------------------------------------------
