@@ -10,13 +10,12 @@ from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Response
 from fastapi import Path as InPath
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.errors import InvalidRequest, ScheduleNotFound
-from jobs.plain_words import in_plain_words
+from jobs.errors import ScheduleNotFound
 from jobs.report import rfc3339
 from jobs.schedule import Outcome, Overlap, Schedule
-from producer.api.bodies import JsonBody
+from producer.api.bodies import JsonBody, from_json
 from producer.api.parts import Blends, model, takes
 from producer.api.problems import Refused
 from producer.client import Producer
@@ -127,10 +126,7 @@ def show_schedule(blends: Blends, name: Name) -> ScheduleView:
 )
 def put_schedule(blends: Blends, root: Root, name: Name, body: JsonBody, response: Response) -> ScheduleView:
     """Make a schedule, or put it in the place of the one of its name. The manifest is read at each run."""
-    try:
-        new = NewSchedule.model_validate_json(body)
-    except ValidationError as error:
-        raise InvalidRequest(in_plain_words(error)) from error
+    new = from_json(NewSchedule, body)
     made = Schedule.parse(name=name, root=str(root), **_fields(new, root))
     response.status_code = HTTPStatus.OK if _is_known(blends, name) else HTTPStatus.CREATED
     blends.schedules.put(made)
