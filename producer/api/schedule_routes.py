@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.errors import ScheduleNotFound
+from jobs.errors import InvalidRequest, ScheduleNotFound
 from jobs.report import rfc3339
 from jobs.schedule import Outcome, Overlap, Schedule
 from producer.api.bodies import JsonBody, from_json
