@@ -8,7 +8,7 @@ from jobs.download import DownloadError, LinkExpiredError
 from jobs.events import Collected, CollectFailed
 from jobs.images import StoredImage
 from jobs.job import Attempt, Job, Picture, Status
-from worker.context import Context
+from worker.context import Context, follow_up
 from worker.lease import LeavingError
 from worker.proxy.lookups import Found
 from worker.sightings import seen
@@ -34,7 +34,8 @@ def collect(context: Context, job_id: str) -> None:
     except OSError as error:  # our own disk: full, most likely
         _failed(context, job_id, f"the picture cannot be kept: {error.strerror}")
         return
-    context.store.apply(job_id, Collected(attempt.number, _picture(stored, url)))
+    applied = context.store.apply(job_id, Collected(attempt.number, _picture(stored, url)))
+    follow_up(context.store, context.wakeups, applied)
 
 
 def _failed(context: Context, job_id: str, why: str) -> None:

@@ -111,7 +111,13 @@ def open_images(settings: Settings) -> ImageStore:
 
 def wakes_somebody(applied: Applied) -> bool:
     """Whether there is something to do now that was not before."""
-    return applied.changed and (applied.after.status in (Status.COLLECTING, Status.WAITING) or applied.freed_slot)
+    return (applied.changed and applied.after.status is Status.COLLECTING) or _lets_jobs_go(applied)
+
+
+def _lets_jobs_go(applied: Applied) -> bool:
+    """Whether it freed a slot, waits for one, or has new follow-ups that do."""
+    waits = applied.changed and applied.after.status is Status.WAITING
+    return waits or applied.freed_slot or applied.after.follow_ups != applied.before.follow_ups
 
 
 def follow_up(store: JobStore, wakeups: Wakeups, *applied: Applied) -> None:
@@ -119,5 +125,5 @@ def follow_up(store: JobStore, wakeups: Wakeups, *applied: Applied) -> None:
     known = [one for one in applied if wakes_somebody(one)]
     if finished := [one.after.id for one in known if one.after.status is Status.COLLECTING]:
         wakeups.collect(*finished)
-    if any(one.freed_slot or one.after.status is Status.WAITING for one in known) and store.gate.ask_dispatch():
+    if any(map(_lets_jobs_go, known)) and store.gate.ask_dispatch():
         wakeups.dispatch()
