@@ -5,13 +5,13 @@ What was done to a job is read from what did it: the API's ledger, tasks and pic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jobs.job import Job, Status
 from ops.chaos.traps import Traps
-from ops.chaos.watch import FORGOTTEN, Inputs, Watch, read_lines
+from ops.chaos.watch import FORGOTTEN, Inputs, Watch, drawn_for, paid_for, read_lines
 
 
 class Expected:
@@ -19,11 +19,15 @@ class Expected:
     Args:
         folder: of the run.
         watch: has read the tasks to the last.
-        jobs_of: each job's id, by the digests of its pictures.
+        jobs_of: each job's id, by its inputs.
+        orphans: the follow-ups whose parents' grids are not to be had any more.
     """
 
-    def __init__(self, folder: Path, watch: Watch, jobs_of: Mapping[Inputs, str]) -> None:
+    def __init__(
+        self, folder: Path, watch: Watch, jobs_of: Mapping[Inputs, str], orphans: Collection[str] = ()
+    ) -> None:
         self._jobs_of = jobs_of
+        self._orphans = orphans
         paid = watch.accepted()
         pictures = read_lines(folder / "api" / "pictures.jsonl")
         self.poisoned = Traps(folder / "traps").poisoned()
@@ -39,6 +43,8 @@ class Expected:
             return f"killed every worker that claimed it, and is {job.status}"
         if job.id in self.spoiled and job.status is Status.SUCCEEDED:
             return "succeeded, though its picture never came right"
+        if kind == "no_parent":
+            return None if job.id in self._orphans else "says that it has no parent, whose grid is there"
         if job.status in (Status.FAILED, Status.CANCELLED) and job.id not in self.failed_there:
             return f"is {job.status}, and its task did not end there"
         if kind == "conflict" and job.id not in self.in_conflict:
@@ -48,7 +54,7 @@ class Expected:
         return None
 
     def _names(self, entries: Sequence[Mapping[str, Any]]) -> set[str]:
-        return {name for entry in entries if (name := self._jobs_of.get(tuple(entry["inputs"])))}
+        return {name for entry in entries if (name := self._jobs_of.get(paid_for(dict(entry))))}
 
     def _sharing_a_task(self, paid: Sequence[Mapping[str, Any]]) -> set[str]:
         ids = [entry["task_id"] for entry in paid]
@@ -56,7 +62,7 @@ class Expected:
 
     def _sharing_a_picture(self, shown: Mapping[Inputs, set[str]], pictures: Sequence[Mapping[str, Any]]) -> set[str]:
         """Those that were shown another's picture, and those whose picture that was."""
-        made_from = {entry["name"]: tuple(entry["spec"]["inputs"]) for entry in pictures}
+        made_from = {entry["name"]: drawn_for(entry["spec"]) for entry in pictures}
         sharing = {(inputs, made_from[name]) for inputs, names in shown.items() for name in names if name in made_from}
         involved = {one for pair in sharing if len(set(pair)) > 1 for one in pair}
         return {name for inputs in involved if (name := self._jobs_of.get(inputs))}

@@ -15,11 +15,13 @@ from jobs.history import HistoryEntry
 from jobs.job import Job, Status
 from ops.chaos.doubt import UNSURE, Doubt, Doubts, Span
 from ops.chaos.expected import Expected
+from ops.chaos.followed import Followed
 from ops.chaos.options import Options
 from ops.chaos.produce import Row, acknowledged, planned
-from ops.chaos.watch import Watch, accepted_at
+from ops.chaos.watch import Inputs, Watch, accepted_at, paid_for
 
 INPUTS_KEY = "blendq-sandbox-inputs"
+PICTURES = 2  # in each blend
 # The API's clock and the file system's are one; a task's end and the next acceptance may still share a millisecond.
 SAME_MOMENT_SECONDS = 0.005
 
@@ -64,7 +66,7 @@ class Judge:
         self._rows: Sequence[Row] = planned(folder)
         self._verdict = Verdict(jobs=len(self._rows))
         self.histories: dict[str, list[HistoryEntry]] = {}
-        self._known: dict[str, int] = {}
+        self._inputs: dict[str, Inputs] = {}
         self._paid: list[dict[str, Any]] = []
 
     def decide(self, wrong: Sequence[str] = ()) -> Verdict:
@@ -76,16 +78,23 @@ class Judge:
         verdict.wrong += wrong
         self._watch.read_tasks()
         self._paid = self._watch.accepted()
-        self._known = known = acknowledged(self._folder)
-        jobs = {job.id: job for job in self._watch.store.find_many(list(known)) if job}
-        jobs_of = {self._rows[row].digests: job_id for job_id, row in known.items()}
-        expected = Expected(self._folder, self._watch, jobs_of)
-        for job_id in known:
+        known = acknowledged(self._folder)
+        parents = {job.id: job for job in self._watch.store.find_many(list(known)) if job}
+        self._inputs = {job_id: self._rows[row].digests for job_id, row in known.items()}
+        followed = Followed({name: (job, self._rows[known[name]].then) for name, job in parents.items()}, self._watch)
+        verdict.lost += followed.lost
+        verdict.wrong += followed.wrong
+        verdict.jobs += len(followed.inputs)
+        self._inputs |= followed.inputs
+        jobs = parents | followed.jobs
+        jobs_of = {inputs: job_id for job_id, inputs in self._inputs.items()}
+        expected = Expected(self._folder, self._watch, jobs_of, followed.orphans)
+        for job_id in self._inputs:
             self._check_record(job_id, jobs.get(job_id), expected)
         self._check_payments(jobs_of, jobs)
-        for job_id, row in known.items():
-            if (job := jobs.get(job_id)) is not None and job.status is Status.SUCCEEDED:
-                self._check_picture(job, self._rows[row])
+        for job in jobs.values():
+            if job.status is Status.SUCCEEDED:
+                self._check_picture(job)
         self._check_whole(len(known), jobs)
         verdict.doubt = self._doubts.found
         verdict.wrong += verdict.doubt.without_fault
@@ -115,8 +124,7 @@ class Judge:
 
     def _paid_words(self, job_id: str) -> str:
         """What the API says of a job that blendq was not sure of."""
-        row = self._known[job_id]
-        paid = [entry for entry in self._paid if tuple(entry["inputs"]) == self._rows[row].digests]
+        paid = [entry for entry in self._paid if paid_for(entry) == self._inputs[job_id]]
         ends = [self._watch.gone.why.get(entry["task_id"], "alive or done") for entry in paid]
         return "paid for: " + ", ".join(ends) if paid else "not paid for"
 
@@ -129,7 +137,7 @@ class Judge:
     def _check_payments(self, jobs_of: Mapping[tuple[str, ...], str], jobs: Mapping[str, Job]) -> None:
         paid: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
         for entry in self._paid:
-            paid[tuple(entry["inputs"])].append(entry)
+            paid[paid_for(entry)].append(entry)
         for inputs, entries in paid.items():
             for earlier, later in itertools.pairwise(entries):
                 self._check_pair(jobs.get(jobs_of.get(inputs, "")), earlier, later)
@@ -150,7 +158,7 @@ class Judge:
         else:
             self._tell(job, verdict.double_paid, line)
 
-    def _check_picture(self, job: Job, row: Row) -> None:
+    def _check_picture(self, job: Job) -> None:
         digest = (job.picture.digest if job.picture else "").removeprefix("sha256:")
         path = self._folder / "data" / "images" / digest[:2] / digest
         try:
@@ -160,7 +168,7 @@ class Judge:
         except (OSError, SyntaxError) as error:
             self._tell(job, self._verdict.wrong, f"succeeded, but its picture is not there: {error}")
             return
-        if tuple(made_from.split(",")) != row.digests:
+        if tuple(made_from.split(",")) != self._inputs[job.id][:PICTURES]:
             self._tell(job, self._verdict.wrong, "has the picture of another job")
 
     def _check_whole(self, known: int, jobs: Mapping[str, Job]) -> None:

@@ -12,11 +12,12 @@ import json
 import os
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 
+from jobs.actions import Action
 from jobs.errors import EpochLost, StoreUnavailable
 from jobs.request import BlendRequest
 from jobs.settings import Settings
@@ -29,6 +30,8 @@ RETRY_SECONDS = 0.2
 # Enough acknowledgements, one by one, for kills to fall between them; not the whole run in one call.
 BATCH_JOBS = 4
 PAUSE_SECONDS = 0.05
+# Of so many jobs one has follow-ups.
+THEN_EVERY = 8
 # One picture in so many is of a size that takes several writes to upload.
 LARGE_EVERY = 3
 LARGE_SIDE = 190
@@ -36,10 +39,11 @@ LARGE_SIDE = 190
 
 @dataclass(frozen=True)
 class Row:
-    """One job: the files of its pictures, and their digests, which no other job has in this order."""
+    """One job: the files of its pictures, their digests, which no other job has in this order, and what follows it."""
 
     images: tuple[str, ...]
     digests: tuple[str, ...]
+    then: tuple[str, ...] = ()
 
 
 def plan(folder: Path, jobs: int, seed: int) -> list[Row]:
@@ -49,13 +53,20 @@ def plan(folder: Path, jobs: int, seed: int) -> list[Row]:
     pairs = itertools.islice(itertools.permutations(pictures, 2), jobs)
     rows = [Row(tuple(name for name, _ in pair), tuple(digest for _, digest in pair)) for pair in pairs]
     random.Random(seed).shuffle(rows)  # noqa: S311  (repeatable on purpose)
+    rows = [replace(row, then=_then(number, seed)) for number, row in enumerate(rows)]
     (folder / PLAN_FILE).write_text(json.dumps([vars(row) for row in rows]), encoding="utf-8")
     return rows
 
 
 def planned(folder: Path) -> list[Row]:
     rows = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
-    return [Row(tuple(row["images"]), tuple(row["digests"])) for row in rows]
+    return [Row(tuple(row["images"]), tuple(row["digests"]), tuple(row["then"])) for row in rows]
+
+
+def _then(number: int, seed: int) -> tuple[str, ...]:
+    """Drawn apart from all else, so that the other draws of a seed stay what they are."""
+    chance = random.Random(f"{seed}-then-{number}")  # noqa: S311  (as above)
+    return tuple(chance.sample(list(Action), chance.randint(1, 2))) if chance.randrange(THEN_EVERY) == 0 else ()
 
 
 def _picture(folder: Path, number: int, seed: int) -> tuple[str, str]:
@@ -76,7 +87,7 @@ def produce(settings: Settings, folder: Path) -> int:
     rows = planned(folder)
     with (folder / ACKNOWLEDGED_FILE).open("a", encoding="utf-8") as notes:
         for start in range(0, len(rows), BATCH_JOBS):
-            batch = [BlendRequest(images=row.images) for row in rows[start : start + BATCH_JOBS]]
+            batch = [BlendRequest(images=row.images, then=row.then) for row in rows[start : start + BATCH_JOBS]]
             ids = _enqueue(Producer, settings, batch)
             for number, job_id in enumerate(ids, start):
                 notes.write(json.dumps({"row": number, "job": job_id}) + "\n")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jobs.job import Status
 from ops.chaos import on_api, on_callbacks, on_data, on_lines, on_processes, on_redis
 from ops.chaos.judge import Judge, Verdict
 from ops.chaos.options import Options
@@ -218,8 +219,9 @@ class Run:
         give_up_at = min(self._deadline, time.monotonic() + self._options.settle_seconds * pace)
         while time.monotonic() < min(give_up_at, self._moved_at + STALL_SECONDS * pace):
             self._tick()
-            ended = sum(self._counts.get(name, 0) for name in ("succeeded", "failed", "cancelled", "parked"))
-            if self._scene.stack.parts["producer"].done and ended >= self._options.jobs:
+            ended = sum(self._counts.get(status, 0) for status in Status if status.final)
+            going = sum(self._counts.get(status, 0) for status in Status if not status.final)
+            if self._scene.stack.parts["producer"].done and ended >= self._options.jobs and not going:
                 return
 
     def _now(self) -> float:

@@ -94,7 +94,7 @@ def set_up(traps: Traps) -> None:
     from jobs.events import Answer, Claim, Collected, Commit, NoAnswer  # noqa: PLC0415  (the harness needs none of it)
     from jobs.store import JobStore  # noqa: PLC0415
     from worker import tasks  # noqa: PLC0415
-    from worker.proxy.body import BlendBody  # noqa: PLC0415
+    from worker.proxy.body import Body  # noqa: PLC0415
     from worker.submit import submit  # noqa: PLC0415
 
     before = {
@@ -110,7 +110,7 @@ def set_up(traps: Traps) -> None:
         NoAnswer: "after-record",
         Collected: "after-collected",
     }
-    apply, stream = JobStore.apply, BlendBody.stream
+    apply, stream = JobStore.apply, Body.stream
 
     def watched_apply(self: JobStore, job_id: str, event: Any, **named: Any) -> Any:
         if step := before.get(type(event)):
@@ -122,7 +122,7 @@ def set_up(traps: Traps) -> None:
             traps.spring(step)
         return applied
 
-    def watched_stream(self: BlendBody, *arguments: Any, **named: Any) -> Generator[bytes]:
+    def watched_stream(self: Body, *arguments: Any, **named: Any) -> Generator[bytes]:
         for index, chunk in enumerate(stream(self, *arguments, **named)):
             if index == MIDDLE_CHUNK:
                 traps.spring("mid-upload")
@@ -134,7 +134,7 @@ def set_up(traps: Traps) -> None:
         submit(*arguments)
 
     _replace(JobStore, "apply", watched_apply)
-    _replace(BlendBody, "stream", watched_stream)
+    _replace(Body, "stream", watched_stream)
     _replace(tasks, "submit", watched_submit)
 
 

@@ -16,7 +16,8 @@ from jobs.errors import StoreUnavailable
 from jobs.policy import Policy
 from jobs.store import JobStore
 
-Inputs = tuple[str, ...]  # the digests of the pictures that a job blends; no other job has the same
+# The digests of the pictures that a job blends, and of a follow-up its action behind them; no other job has the same.
+Inputs = tuple[str, ...]
 
 FORGOTTEN = "forgotten"
 ENDED_THERE = ("FAILURE", "CANCEL")
@@ -65,7 +66,7 @@ class Watch:
             if entry.get("status") in ENDED_THERE and entry.get("finish_time"):
                 self.gone.note(entry["id"], entry["finish_time"] / 1000, entry["status"].lower())
             if entry.get("shown_picture"):
-                self.shown[tuple(entry["picture"]["inputs"])].add(entry["shown_picture"])
+                self.shown[drawn_for(entry["picture"])].add(entry["shown_picture"])
 
     def forgotten_now(self) -> None:
         """The API has lost its memory: whatever it had accepted is unknown from here on."""
@@ -86,6 +87,20 @@ class Watch:
 
 def _client(address: str, seconds: float) -> redis.Redis:
     return redis.Redis.from_url(address, socket_timeout=seconds, socket_connect_timeout=seconds)
+
+
+def paid_for(entry: dict[str, Any]) -> Inputs:
+    """Whose submission a line of the ledger is."""
+    quarter = entry.get("options", {}).get("index")
+    labels = {"UPSCALE": f"U{quarter}", "VARIATION": f"V{quarter}", "REROLL": "R"}
+    return (*entry["inputs"], *([labels[entry["action"]]] if entry.get("action") in labels else []))
+
+
+def drawn_for(spec: dict[str, Any]) -> Inputs:
+    """Whose picture it is, by what the API draws it from: a take of 1 is a reroll, one more for each quarter varied."""
+    quadrant, take = spec["quadrant"], spec["take"]
+    follow_up = f"U{quadrant}" if quadrant else "R" if take == 1 else f"V{take - 1}"
+    return (*spec["inputs"], *([follow_up] if quadrant or take else []))
 
 
 def accepted_at(entry: dict[str, Any]) -> float:

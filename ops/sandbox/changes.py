@@ -56,6 +56,7 @@ def _draft(fields: dict[str, Any], memory: TaskMemory, action: str, index: objec
         notify_hook=limited_text(fields, "notifyHook", MAX_HOOK_CHARACTERS),
         state=limited_text(fields, "state", MAX_STATE_CHARACTERS),
         bot_type=target.bot_type,
+        instance_id=target.instance_id,  # only the account that made the grid can go on with it
         parent_id=target.id,
     )
 
