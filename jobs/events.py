@@ -92,6 +92,7 @@ class TaskSeen:
     failure: str = ""  # a class, "timeout", "moderated", …
     fail_reason: str = ""  # the API's words
     source: str = "poll"
+    seed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,14 @@ class Collected:
 
     attempt: int
     picture: Picture
+
+
+@dataclass(frozen=True)
+class SeedTold:
+    """The API told the seed of a picture that is here already."""
+
+    attempt: int
+    seed: str
 
 
 @dataclass(frozen=True)
@@ -173,6 +182,7 @@ Event = (
     | PatienceEnd
     | Withdrawn
     | Collected
+    | SeedTold
     | CollectFailed
     | Deadline
     | Conflict

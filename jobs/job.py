@@ -137,6 +137,7 @@ class Attempt(_Record):
     seen_at: Annotated[datetime | None, Field(description="the last change seen of it")] = None
     progress: int | None = None
     image_url: str | None = None
+    seed: Annotated[str | None, Field(description="of its picture, where the API told it")] = None
     absences: int = 0
     absent_since: datetime | None = None
 
@@ -206,6 +207,11 @@ class Job(_Record):
     def attempt(self) -> Attempt | None:
         """The attempt that the status speaks of."""
         return self.find_attempt(self.current)
+
+    @property
+    def seed(self) -> str | None:
+        """Of its picture, where it is known."""
+        return self.attempt.seed if self.attempt else None
 
     @property
     def resubmissions(self) -> int:

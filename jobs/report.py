@@ -78,6 +78,7 @@ def result(job: Job, asked: BlendRequest, picture: object) -> dict[str, Any]:
         "created_at": rfc3339(job.created_at),
         "finished_at": rfc3339(job.finished_at),
         "reason": reason_json(job.reason),
+        "seed": job.seed,
         "metadata": asked.metadata,
         "state": asked.state,
         "upstream": upstream_json(job.attempt, ("task_id", "code", "description", "image_url")),

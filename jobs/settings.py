@@ -202,6 +202,10 @@ class Settings(BaseModel):
         Seconds, Field(description="then a picture that cannot be fetched parks its job")
     ] = 86400.0
 
+    fetch_seeds: Annotated[
+        bool, Field(description="ask for the seed of each finished picture, where the API knows the call")
+    ] = False
+
     # Outbound.
     allowed_networks: Annotated[
         Networks,

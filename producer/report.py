@@ -28,6 +28,7 @@ def whole_record(job: Job, history: Sequence[HistoryEntry], follow_ups: Sequence
         "reason": reason_json(job.reason),
         "next_step": next_step(job),
         "picture": picture_json(job.picture),
+        "seed": job.seed,
         "submissions": job.submissions,
         "resubmissions": job.resubmissions,
         "queued_answers": job.queued_answers,

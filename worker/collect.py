@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from jobs.download import DownloadError, LinkExpiredError
-from jobs.events import Collected, CollectFailed
+from jobs.events import Collected, CollectFailed, SeedTold
 from jobs.images import StoredImage
 from jobs.job import Attempt, Job, Picture, Status
 from worker.context import Context, follow_up
@@ -36,6 +36,17 @@ def collect(context: Context, job_id: str) -> None:
         return
     applied = context.store.apply(job_id, Collected(attempt.number, _picture(stored, url)))
     follow_up(context.store, context.wakeups, applied)
+    if context.settings.fetch_seeds and applied.changed and applied.after.seed is None:
+        _ask_for_seed(context, job_id, attempt)
+
+
+def _ask_for_seed(context: Context, job_id: str, attempt: Attempt) -> None:
+    """Once, and only now: whatever comes of it, the picture is here."""
+    seed = context.proxy.image_seed(attempt.task_id) if attempt.task_id else None
+    if seed is not None:
+        context.store.apply(job_id, SeedTold(attempt.number, seed))
+    else:
+        _log.info("job=%s the API does not tell the seed", job_id)
 
 
 def _failed(context: Context, job_id: str, why: str) -> None:

@@ -22,4 +22,5 @@ def seen(attempt: int, view: TaskView, source: str) -> TaskSeen:
         failure=classify_failure(view.fail_reason),
         fail_reason=view.fail_reason or "",
         source=source,
+        seed=view.seed,
     )

@@ -51,6 +51,8 @@ def advance(job: Job, event: Event, moment: Moment) -> Change | None:  # noqa: C
             return at_the_api.withdrawn(job, event, moment)
         case events.Collected():
             return finishing.collected(job, event, moment)
+        case events.SeedTold():
+            return finishing.seed_told(job, event)
         case events.CollectFailed():
             return finishing.collect_failed(job, event, moment)
         case events.Deadline():

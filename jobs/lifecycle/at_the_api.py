@@ -68,6 +68,7 @@ def _with_news(attempt: Attempt, event: events.TaskSeen, moment: Moment) -> Atte
         seen=seen,
         progress=max((p for p in (attempt.progress, event.progress) if p is not None), default=None),
         image_url=event.image_url or attempt.image_url,
+        seed=event.seed or attempt.seed,
         gone=False,
         refused=False,
         absences=0,

@@ -21,6 +21,13 @@ def collected(job: Job, event: events.Collected, moment: Moment) -> Change | Non
     return _carried_on(change, job.request.then, moment)
 
 
+def seed_told(job: Job, event: events.SeedTold) -> Change | None:
+    attempt = job.find_attempt(event.attempt)
+    if job.status is not Status.SUCCEEDED or attempt is None or attempt.seed == event.seed:
+        return None
+    return Change(job.with_attempt(attempt.but(seed=event.seed)), event.seed)
+
+
 def collect_failed(job: Job, event: events.CollectFailed, moment: Moment) -> Change | None:
     attempt = job.attempt
     if job.status is not Status.COLLECTING or attempt is None:

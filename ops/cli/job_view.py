@@ -59,6 +59,8 @@ def _header(job: Job, picture: Path | None) -> Iterator[tuple[str, str]]:
     if job.picture:
         where = str(picture) if picture else "not in this machine's image store"
         yield "picture", f"{where} ({job.picture.width} x {job.picture.height}, {job.picture.bytes:,} bytes)"
+    if job.seed:
+        yield "seed", job.seed
     if job.reason:
         yield "reason", f"{job.reason.kind}: {job.reason.message}"
     if words := next_step(job):

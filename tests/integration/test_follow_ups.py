@@ -136,3 +136,17 @@ def test_while_the_api_cannot_be_asked_a_follow_up_waits(
     assert (job.status, job.backoffs, job.commits) == (Status.WAITING, 1, 0)
     pause = bench.store.gate.paused()
     assert (pause.kind if pause else None) == paused
+
+
+# Seeds --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("personality", "fetch_seeds", "told"),
+    [("community", False, True), ("plus", True, True), ("plus", False, False), ("open-source", True, False)],
+    ids=["a field of the task", "asked for", "not asked for", "no such call"],
+)
+def test_the_seed_of_a_picture(open_bench: Open, personality: str, fetch_seeds: bool, told: bool) -> None:
+    bench = open_bench(personality, fetch_seeds=fetch_seeds)
+    seed = blend(bench).seed
+    assert (seed is not None and seed.isdigit()) == told

@@ -21,6 +21,7 @@ from jobs import events
 from jobs.actions import Action
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.events import AnswerKind, Event
+from jobs.follow_ups import follow_up_id
 from jobs.job import Job, Status, TaskStatus
 from jobs.keys import Keys
 from jobs.plan import Plan, next_in_turn
@@ -548,6 +549,14 @@ def test_a_follow_up_goes_before_jobs_that_came_after_its_parent(store: JobStore
     add(store, "job_2")
     (child,) = succeed(store).follow_ups
     assert ready(store, 5) == [child, "job_2"]
+
+
+def test_a_follow_up_that_is_there_already_is_left_alone(store: JobStore) -> None:
+    parent = add_wanting(store)
+    there = add(store, follow_up_id(parent, Action.U1))
+    assert succeed(store).follow_ups == (there.id,)
+    assert store.get(there.id) == there
+    assert store.counts() == {"succeeded": 1, "submissions": 1, "waiting": 1}
 
 
 def test_an_order_for_more_whose_reply_was_lost_is_one_order(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:

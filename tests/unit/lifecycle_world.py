@@ -66,6 +66,7 @@ def events_of(attempt: int) -> Iterator[Event]:
     yield events.NoAnswer(attempt, "cut")
     yield from (events.TaskMissing(attempt), events.PatienceEnd(attempt), events.Withdrawn(attempt))
     yield events.Collected(attempt, PICTURE)
+    yield events.SeedTold(attempt, "7")
     for kind in AnswerKind:
         named = kind in (AnswerKind.ACCEPTED, AnswerKind.QUEUED)
         code = 22 if kind is AnswerKind.QUEUED else None

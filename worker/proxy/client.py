@@ -205,6 +205,11 @@ class ProxyClient:
         """Cancel a task (`POST /mj/task/{id}/cancel`)."""
         return self._ask(lookups.read_cancel, "POST", f"/mj/task/{path_segment(task_id)}/cancel")
 
+    def image_seed(self, task_id: str) -> str | None:
+        """The seed of a finished task's picture (`GET /mj/task/{id}/image-seed`); None when the API does not tell."""
+        found = self._ask(lookups.read_seed, "GET", f"/mj/task/{path_segment(task_id)}/image-seed")
+        return None if isinstance(found, CannotTell) else found
+
     def _ask(
         self,
         read: Callable[[RawAnswer], _Read],

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jobs.job import TaskStatus
 from worker.proxy.reply import RawAnswer, read_reply, retry_after_seconds
 from worker.proxy.task import TaskView, parse_task
-from worker.proxy.wire import parse_json
+from worker.proxy.wire import parse_json, seed
 
 TASK_NOT_FOUND = "task_no_found"  # the gateways' own spelling
 _NO_SUCH_CALL = (404, 405)
@@ -124,6 +124,12 @@ def read_cancel(answer: RawAnswer) -> Cancelled | NotCancelled | CannotTell | No
             return Cancelled()
         return NotCancelled(f"the API did not cancel the task (code {reply.code}): {reply.words}")
     return NoSuchCall() if answer.status in _NO_SUCH_CALL else _cannot_tell(answer, "no code in it")
+
+
+def read_seed(answer: RawAnswer) -> str | None:
+    """The answer to `GET /mj/task/{id}/image-seed`: `{code, description, result}`; None when it does not tell."""
+    reply = read_reply(answer)
+    return seed(reply.result) if answer.status == 200 and not answer.truncated and reply.code == 1 else None
 
 
 def _read_list(answer: RawAnswer) -> list[TaskView] | CannotTell | NoSuchCall:

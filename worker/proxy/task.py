@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jobs.job import TaskStatus
-from worker.proxy.wire import clean, task_id, whole_number
+from worker.proxy.wire import clean, seed, task_id, whole_number
 
 MAX_URL_CHARACTERS = 4096
 MAX_STATE_CHARACTERS = 1000
@@ -60,6 +60,7 @@ class TaskView:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     buttons: tuple[Button, ...] = ()
+    seed: str | None = None
 
 
 # First match wins. The timeout is the servers' own, of 5 minutes: the picture may still appear later.
@@ -86,6 +87,7 @@ def parse_task(data: object) -> TaskView | None:
         started_at=_time(data.get("startTime")),
         finished_at=_time(data.get("finishTime")),
         buttons=_buttons(data.get("buttons")),
+        seed=seed(data.get("seed")),
     )
 
 

@@ -69,6 +69,12 @@ def whole_number(value: object) -> int | None:
     return None
 
 
+def seed(value: object) -> str | None:
+    """A picture's seed: a whole number, as digits."""
+    number = whole_number(value)
+    return None if number is None else str(number)
+
+
 def task_id(value: object) -> str | None:
     """A task id: 1 to 200 printable characters.
 
