@@ -141,8 +141,21 @@ def test_the_http_api(reader: Reader, tmp_path_factory: pytest.TempPathFactory) 
         picture.load()
 
 
+def test_python(reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its blocks are one program."""
+    program = "".join(block.text for block in blocks(ROOT / "docs" / "python.md") if block.language == "python")
+    exec(compile(program, "docs/python.md", "exec"), {"__name__": "__main__"})
+    printed = capsys.readouterr().out
+    assert (printed.count("enqueued job_"), printed.count("succeeded")) == (4, 6), printed
+    assert [done.status for name in ("summer", "autumn", "winter") for done in reader.blends.results(name)] == (
+        ["succeeded"] * 5
+    )
+    with Image.open(reader.folder / "order-18.png") as picture:
+        picture.load()
+
+
 def test_no_document_with_examples_is_forgotten() -> None:
     """A new one gets a test here, or says that its examples are not run."""
     found = [block for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) for block in blocks(path)]
     tried = {block.path.name for block in found if block.run and block.language in ("sh", "python")}
-    assert tried == {"README.md", "campaigns.md", "schedules.md", "webhooks.md", "http-api.md"}
+    assert tried == {"README.md", "campaigns.md", "schedules.md", "webhooks.md", "http-api.md", "python.md"}
