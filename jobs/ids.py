@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from itertools import product
 
 ID_CHARACTERS = 24
+ID = re.compile(rf"job_[a-z2-7]{{{ID_CHARACTERS}}}")
 _ID_BYTES = ID_CHARACTERS * 5 // 8
 # Two characters of base32 (RFC 4648) for each 10 bits: the standard library's takes longer than the hashing before it.
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"

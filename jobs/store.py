@@ -118,6 +118,12 @@ class JobStore:
             raise JobNotFound(f"there is no job {job_id!r}; `blendq campaign list` shows what there is")
         return job
 
+    def find_by_picture(self, digest: str) -> str | None:
+        """The id of the job that this picture was made for."""
+        with unavailable():
+            owner = self._redis.hget(self.keys.pictures, digest)
+        return None if owner is None else to_text(owner)
+
     def find_many(self, job_ids: Sequence[str]) -> list[Job | None]:
         """The jobs in the order asked for, in one round trip."""
         with unavailable():

@@ -18,11 +18,12 @@ from typing import Any, BinaryIO
 
 from jobs.errors import BlendqError, UsageError
 from jobs.follow_ups import request_of
-from jobs.images import ImageStore
+from jobs.images import ImageStore, StoredImage
 from jobs.job import Job, Status
 from jobs.report import result
 from jobs.store import JobStore
-from producer.files import Names, atomic_file, place_copy
+from producer.embedding import embed, origin
+from producer.files import Names, atomic_file, place_bytes, place_copy
 from producer.gallery import Card, Gallery
 from producer.manifest import Row
 from producer.quarters import place_quarters
@@ -61,6 +62,7 @@ class Form:
             for what they say.
         split: the quarters of each picture too.
         table: `results.csv` too.
+        embed: each picture says in its own file where it comes from.
 
     Raises:
         UsageError: the template names something else, or another folder.
@@ -69,6 +71,7 @@ class Form:
     template: str = "{custom_id}"
     split: bool = False
     table: bool = False
+    embed: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -161,7 +164,7 @@ class _Export:
 
     def _add(self, row: Row, job: Job, name: str) -> Card:
         self.counts[job.status] += 1
-        file = self._place(job, name)
+        file = self._place(row, job, name)
         line = result(job, row.request, file)
         if file and self.form.split and job.is_grid:
             line["quarters"] = self._split(job, name, file)
@@ -188,7 +191,7 @@ class _Export:
         place_quarters(self.out / file, [self.out / one for one in files])
         return files
 
-    def _place(self, job: Job, name: str) -> str | None:
+    def _place(self, row: Row, job: Job, name: str) -> str | None:
         """The picture's file in the folder, relative to it; None when there is no picture."""
         if job.picture is None or job.status is not Status.SUCCEEDED:
             return None
@@ -196,7 +199,7 @@ class _Export:
         if stored is None:
             return None
         file = f"{name}.{EXTENSIONS[stored.media_type]}"
-        if place_copy(stored.path, self.out / file, stored.digest):
+        if place_picture(stored, self.out / file, origin(job, row.request) if self.form.embed else None):
             self.written += 1
         else:
             self.unchanged += 1
@@ -212,6 +215,19 @@ class _Export:
     def summary(self) -> ExportSummary:
         counts = {status: self.counts[status] for status in Status if self.counts[status]}
         return ExportSummary(self.out, counts, self.written, self.unchanged, self.not_found, self.gallery.path)
+
+
+def place_picture(stored: StoredImage, target: Path, facts: dict[str, Any] | None = None) -> bool:
+    """Put a copy of a stored picture somewhere; returns whether anything had to be written.
+
+    Args:
+        stored: the picture.
+        target: the file.
+        facts: what the copy is to say of where it comes from; None for nothing.
+    """
+    if facts is None:
+        return place_copy(stored.path, target, stored.digest)
+    return place_bytes(embed(stored.path.read_bytes(), stored.media_type, facts), target, stored.path)
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

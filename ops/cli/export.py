@@ -10,7 +10,7 @@ from jobs.job import Status
 from ops.cli.campaign_run import check_writable
 from ops.cli.output import print_json, print_pairs
 from ops.cli.place import Place, place_options
-from ops.cli.run_options import name_option
+from ops.cli.run_options import embed_option, name_option
 from ops.cli.values import Folder
 from producer.campaign import summary
 from producer.export import Form, export
@@ -29,6 +29,7 @@ from producer.manifest import Row
     help="csv: results.csv for spreadsheets too.",
 )
 @click.option("--split", is_flag=True, help="Write the four quarters of each blend beside it, too.")
+@embed_option
 @name_option
 @place_options
 def export_campaign(
@@ -36,6 +37,7 @@ def export_campaign(
     out: Path,
     table: str,
     split: bool,
+    embed: bool,
     name_template: str,
     sandbox: str | None,
     data_dir: Path | None,
@@ -45,7 +47,7 @@ def export_campaign(
 
     As after `blendq run`, in the order in which the jobs were enqueued; again and again, and while it goes on.
     """
-    form = Form(name_template, split, table == "csv")
+    form = Form(name_template, split, table == "csv", embed)
     with Place(data_dir, sandbox).known_jobs() as producer:
         summary(producer.store, name)
         check_writable(out)

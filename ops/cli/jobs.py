@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from jobs.errors import UsageError
+from jobs.errors import BlendqError, UsageError
+from jobs.ids import ID
+from jobs.images import StoredImage
 from jobs.job import Job, Status
 from jobs.report import parent_json, result, rfc3339
 from jobs.request import BlendRequest
-from jobs.store import Applied
+from jobs.store import Applied, JobStore
 from ops.cli.job_view import job_lines
 from ops.cli.output import note, print_json
 from ops.cli.place import Place, place_options
 from ops.cli.request_options import request_fields, request_options
+from ops.cli.run_options import embed_option
 from ops.cli.values import Number
 from producer.client import DEFAULT_CAMPAIGN
+from producer.embedding import embedded, origin
+from producer.export import place_picture
 from producer.following import Finished
 from producer.report import next_step, whole_record
 
@@ -34,6 +41,8 @@ NO_PICTURE = 3
 @click.option("--campaign", default=DEFAULT_CAMPAIGN, show_default=True, metavar="NAME", help="Where it belongs.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key is the same job, however often it is submitted.")
 @click.option("--wait", is_flag=True, help="Wait for the picture, and print its file's name.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Put the picture there; with --wait.")
+@embed_option
 @click.option("--timeout", type=Number(0, min_open=True), metavar="SECONDS", help="Wait at most so long.")
 @place_options
 def submit(
@@ -41,6 +50,8 @@ def submit(
     campaign: str,
     idempotency_key: str | None,
     wait: bool,
+    out: Path | None,
+    embed: bool,
     timeout: float | None,
     sandbox: str | None,
     data_dir: Path | None,
@@ -57,6 +68,9 @@ def submit(
     blendq submit a.png b.jpg --wait --timeout 600
     """
     place = Place(data_dir, sandbox)
+    for option, given, needed, needs in (("--out", out, wait, "--wait"), ("--embed", embed, out, "--out")):
+        if given and not needed:
+            raise UsageError(f"{option} is for {needs}; add it, or leave {option} out")
     request = BlendRequest.parse({"images": images, **request_fields(fields)})
     _check_wait(place, wait, timeout)
     with place.producer() as producer:
@@ -65,7 +79,18 @@ def submit(
             _tell_enqueued(job, place, as_json)
             return 0
         note(f"waiting for {job.id}; it goes on without this command too")
-        return _tell_finished(producer.wait(job, timeout), request, as_json)
+        finished = producer.wait(job, timeout)
+        if out and finished.job.picture and (stored := producer.images.find(finished.job.picture.digest)):
+            finished = replace(finished, picture=_put(stored, out, origin(finished.job, request) if embed else None))
+        return _tell_finished(finished, request, as_json)
+
+
+def _put(stored: StoredImage, out: Path, facts: dict[str, Any] | None) -> Path:
+    try:
+        place_picture(stored, out, facts)
+    except OSError as error:
+        raise BlendqError(f"{out}: {error.strerror}; the picture is in {stored.path}") from error
+    return out
 
 
 def _check_wait(place: Place, wait: bool, timeout: float | None) -> None:
@@ -112,13 +137,13 @@ def job() -> None:
 
 
 @job.command("show")
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID|PICTURE")
 @place_options
 def show_job(job_id: str, sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
-    """Show a job: its record, its attempts, and everything it has been through."""
+    """Show a job: its record, its attempts, and everything it has been through. A finished picture's file will do."""
     with Place(data_dir, sandbox).known_jobs() as producer:
-        found = producer.get(job_id)
-        history = producer.store.history(job_id)
+        found = producer.get(_named(producer.store, job_id))
+        history = producer.store.history(found.id)
         follow_ups = producer.follow_ups(found)
         stored = producer.images.find(found.picture.digest) if found.picture else None
     path = stored.path if stored else None
@@ -128,6 +153,23 @@ def show_job(job_id: str, sandbox: str | None, data_dir: Path | None, as_json: b
     for line in job_lines(found, history, path, follow_ups):
         click.echo(line)
     return 0
+
+
+def _named(store: JobStore, name: str) -> str:
+    """The id of the job that is meant: by itself, or by a picture, which says it or is known."""
+    path = Path(name)
+    if ID.fullmatch(name) or not path.is_file():
+        return name
+    try:
+        facts = embedded(path)
+        with path.open("rb") as file:
+            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    found = (facts or {}).get("job") or store.find_by_picture(digest)
+    if not isinstance(found, str):
+        raise UsageError(f"{path}: says of no job, and is no job's picture as it came; export with --embed")
+    return found
 
 
 @job.command("act")

@@ -79,6 +79,7 @@ def run(
     max_side: int | None,
     picture_format: str | None,
     split: bool,
+    embed: bool,
     name_template: str,
     data_dir: Path | None,
     as_json: bool,
@@ -111,7 +112,7 @@ def run(
         changes = plan_changes({name: options.pop(name) for name in PLAN_OPTIONS}, settings)
         source = source_of(places, folder, request_fields(options), repeat)
         name = campaign_name(*places) if campaign is None else campaign
-        fit, form = _fit(max_side, picture_format), Form(name_template, split)
+        fit, form = _fit(max_side, picture_format), Form(name_template, split, embed=embed)
         if dry_run:
             return _dry_run(source, name, own_settings(settings, choice), (data_dir, sandbox), fit, as_json)
         plan = make_plan(settings, choice, source, name, out, changes, fit, form)

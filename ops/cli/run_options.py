@@ -45,6 +45,11 @@ name_option = click.option(
 )
 
 
+embed_option = click.option(
+    "--embed", is_flag=True, help="Write into each picture which job it is, and what was blended; no pixel changes."
+)
+
+
 def picture_options(command: F) -> F:
     """What becomes of pictures: before they are sent, and when they come back."""
     return _with(
@@ -53,6 +58,7 @@ def picture_options(command: F) -> F:
                      help="Send larger pictures smaller, at most so wide and high. Your files stay as they are."),
         click.option("--format", "picture_format", type=click.Choice(FORMATS), help="Send pictures in this format."),
         click.option("--split", is_flag=True, help="Write the four quarters of each blend beside it, too."),
+        embed_option,
         name_option,
     )  # fmt: skip
 

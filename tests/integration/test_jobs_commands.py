@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from jobs import events
 from jobs.events import AnswerKind
@@ -71,6 +72,8 @@ def test_submitting_again_is_the_same_job(call: Any, pictures: list[str]) -> Non
         (["a", "b", "--metadata", "[1]"], 4, "metadata"),
         (["a", "b", "--state", "x" * 256], 4, "state is over the limit of 255"),
         (["a", "b", "--timeout", "3"], 2, "--timeout is for --wait"),
+        (["a", "b", "--out", "x.png"], 2, "--out is for --wait"),
+        (["a", "b", "--wait", "--embed"], 2, "--embed is for --out"),
         (["a", "b", "--campaign", "a b"], 2, "campaign 'a b'"),
     ],
 )
@@ -98,6 +101,28 @@ def test_submit_tells_why_there_is_no_picture(call: Any, blends: Producer, pictu
     done = call("submit", *pictures, "--wait")
     assert (done.code, done.out) == (3, "")
     assert "banned" in done.err
+
+
+def test_a_picture_names_its_job(call: Any, blends: Producer, pictures: list[str], tmp_path: Path) -> None:
+    job_id = call("submit", *pictures).out.strip()
+    stored = succeed(blends, job_id)
+    said = tmp_path / "said.png"
+    put = call("submit", *pictures, "--wait", "--out", str(said), "--embed")
+    assert (put.code, put.out) == (0, f"{said}\n")
+    assert said.read_bytes() != stored.read_bytes()
+    plain = tmp_path / "plain.png"
+    assert call("submit", *pictures, "--wait", "--out", str(plain), "--json").json["picture"] == str(plain)
+    assert plain.read_bytes() == stored.read_bytes()
+    for file in (said, plain):
+        assert call("job", "show", str(file), "--json").json["id"] == job_id
+    unknown = tmp_path / "unknown.png"
+    Image.new("RGB", (3, 3), "teal").save(unknown)
+    done = call("job", "show", str(unknown))
+    assert (done.code, done.out) == (2, "")
+    assert "is no job's picture" in done.err
+    nowhere = call("submit", *pictures, "--wait", "--out", str(tmp_path / "no" / "x.png"))
+    assert (nowhere.code, nowhere.out) == (1, "")
+    assert str(stored) in nowhere.err
 
 
 def test_submit_does_not_wait_for_ever(call: Any, pictures: list[str]) -> None:

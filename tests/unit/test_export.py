@@ -27,6 +27,7 @@ from jobs.images import ImageStore
 from jobs.job import Attempt, Follows, Job, Picture, Reason, Status
 from jobs.request import BlendRequest
 from jobs.store import JobStore
+from producer.embedding import embedded
 from producer.export import PLAIN, ExportSummary, Form, export
 from producer.files import MAX_NAME_BYTES, Names, atomic_file, place_copy, safe_stem
 from producer.manifest import Row
@@ -529,6 +530,22 @@ def test_the_quarters_of_a_blend(images: ImageStore, out: Path) -> None:
     before = {path: path.stat().st_ino for path in out.glob("*.png")}
     exported(images, out, pairs, Form(split=True))
     assert {path: path.stat().st_ino for path in out.glob("*.png")} == before, "nothing is written twice"
+
+
+def test_pictures_that_say_where_they_come_from(images: ImageStore, out: Path) -> None:
+    pairs = [entry(images, 1, custom_id="x")]
+    kept = images.find(pairs[0][1].picture.digest)  # type: ignore[union-attr]
+    assert kept is not None
+    before = kept.path.read_bytes()
+    assert exported(images, out, pairs, Form(embed=True)).written == 1
+    told = embedded(out / "x.png")
+    assert told is not None
+    assert (told["job"], told["custom_id"], told["images"]) == ("job_1", "x", ["a.png", "b.png"])
+    assert kept.path.read_bytes() == before
+    assert exported(images, out, pairs, Form(embed=True)).unchanged == 1
+    assert exported(images, out, pairs).written == 1, "it is wanted as it came"
+    assert (out / "x.png").read_bytes() == before
+    assert exported(images, out, pairs, Form(embed=True)).written == 1
 
 
 def test_names_by_a_template(images: ImageStore, out: Path) -> None:
