@@ -9,12 +9,15 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ops.bench import whole_jobs
+from jobs.settings import Settings
+from ops.bench import enqueue, whole_jobs
 from ops.bench.callbacks import callbacks
 from ops.bench.growth import growth
 from ops.bench.latency import again, express, idle
-from ops.bench.report import Row, machine
+from ops.bench.report import Line, Row, machine
 from ops.bench.scale import FULL, QUICK, SMALLEST, Scale
+from ops.embedded import EmbeddedServer
+from ops.ownership import Ownership
 
 Measure = Callable[[Path, Scale, Sequence[str]], Row]
 
@@ -27,8 +30,17 @@ def _big(folder: Path, scale: Scale, peers: Sequence[str]) -> Row:
     return whole_jobs.big(folder, scale.big_jobs, scale.repetitions, scale.concurrency, peers)
 
 
+def _enqueue(folder: Path, scale: Scale, _: Sequence[str]) -> Row:
+    settings = Settings(data_dir=folder)
+    with Ownership(folder) as owner, EmbeddedServer(settings, owner):
+        found = enqueue.measure(settings, scale.enqueued)
+    figures = {"jobs/s": found.jobs_per_second, "CPU ms a job": found.cpu_us_per_job / 1000}
+    return Row("enqueue", f"{found.jobs} jobs through `enqueue_many` of one process.", [Line("blendq", figures)])
+
+
 # Those with peers take them; the others are about us alone.
 ROWS: Mapping[str, Measure] = {
+    "enqueue": _enqueue,
     "small": _small,
     "big": _big,
     "callbacks": lambda _, scale, __: callbacks(scale.callbacks, scale.repetitions),

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 import httptools
 import uvloop
 
-from jobs.listening import bind, url_of
+from jobs.listening import url_of
+from ops.bench import ports
 from ops.bench.callers import Server, request
 
 AT_ONCE = 16
@@ -60,7 +61,7 @@ class Limit:
         self._done = asyncio.Event()
 
     async def run(self) -> dict[str, float]:
-        listener = bind("127.0.0.1", 0, part="limit", settings="BLENDQ")
+        listener = ports.listener()
         loop = asyncio.get_running_loop()
         sink = await loop.create_server(lambda: Sink(self), sock=listener)
         encoded = {one: _data_url(Path(one)) for blend in self._blends for one in blend}

@@ -1,13 +1,20 @@
-"""Ports for those who are told theirs before they start."""
+"""Ports of the loopback address."""
 
 from __future__ import annotations
 
-from jobs.listening import bind
+import socket
+
+from jobs.listening import BACKLOG
 
 LOOPBACK = "127.0.0.1"
 
 
+def listener() -> socket.socket:
+    """A socket that listens on any free port."""
+    return socket.create_server((LOOPBACK, 0), backlog=BACKLOG)
+
+
 def free_port() -> int:
-    """A port of the loopback address on which nobody listens now."""
-    with bind(LOOPBACK, 0, part="benchmark", settings="BLENDQ") as listener:
-        return int(listener.getsockname()[1])
+    """A port on which nobody listens now, for whoever is told his before he starts."""
+    with listener() as found:
+        return int(found.getsockname()[1])

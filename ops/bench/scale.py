@@ -11,6 +11,7 @@ class Scale:
 
     Args:
         repetitions: of each contestant, in turn.
+        enqueued: jobs.
         small_jobs: a repetition.
         big_jobs: a repetition.
         callbacks: in a storm.
@@ -21,6 +22,7 @@ class Scale:
     """
 
     repetitions: int
+    enqueued: int
     small_jobs: int
     big_jobs: int
     callbacks: int
@@ -32,6 +34,7 @@ class Scale:
 
 FULL = Scale(
     repetitions=5,
+    enqueued=100_000,
     small_jobs=1000,
     big_jobs=60,
     callbacks=30_000,
@@ -41,6 +44,7 @@ FULL = Scale(
 )
 QUICK = Scale(
     repetitions=1,
+    enqueued=5000,
     small_jobs=200,
     big_jobs=10,
     callbacks=5000,
@@ -48,4 +52,6 @@ QUICK = Scale(
     waiting=(0, 100),
     idle_seconds=5.0,
 )
-SMALLEST = Scale(repetitions=1, small_jobs=5, big_jobs=2, callbacks=50, kept=(10,), waiting=(0,), idle_seconds=0.5)
+SMALLEST = Scale(
+    repetitions=1, enqueued=50, small_jobs=5, big_jobs=2, callbacks=50, kept=(10,), waiting=(0,), idle_seconds=0.5
+)

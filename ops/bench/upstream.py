@@ -25,7 +25,8 @@ from typing import cast
 import httptools
 import uvloop
 
-from jobs.listening import announce, bind, url_of
+from jobs.listening import announce, url_of
+from ops.bench import ports
 from ops.bench.callers import Callers
 
 SUBMIT = b"/mj/submit/blend"
@@ -166,10 +167,10 @@ def png(name: bytes) -> bytes:
 
 
 async def _serve(announce_file: Path) -> None:
-    listener = bind("127.0.0.1", 0, part="upstream", settings="BLENDQ")
+    listener = ports.listener()
     loop, callers = asyncio.get_running_loop(), Callers()
     api = Api(url_of(listener), callers)
-    server = await loop.create_server(lambda: Exchange(api), sock=listener, backlog=1024)
+    server = await loop.create_server(lambda: Exchange(api), sock=listener)
     announce(announce_file, url_of(listener))
     leaving = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, leaving.set)
