@@ -133,6 +133,14 @@ class SeedTold:
 
 
 @dataclass(frozen=True)
+class Reuse:
+    """Another job has succeeded with the same content: its picture will do. Void where that one no longer has it."""
+
+    source: str
+    picture: Picture
+
+
+@dataclass(frozen=True)
 class CollectFailed:
     """The picture could not be fetched this time."""
 
@@ -183,6 +191,7 @@ Event = (
     | Withdrawn
     | Collected
     | SeedTold
+    | Reuse
     | CollectFailed
     | Deadline
     | Conflict

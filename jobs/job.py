@@ -194,6 +194,7 @@ class Job(_Record):
     cancel_requested: bool = False
     reason: Reason | None = None
     picture: Picture | None = None
+    reused_from: Annotated[str | None, Field(description="the job whose picture it has; nothing was paid")] = None
     finished_at: datetime | None = None
     follows: Annotated[Follows | None, Field(description="what it is a follow-up of; none for a blend")] = None
     follow_ups: Annotated[tuple[str, ...], Field(description="the ids of its own follow-ups")] = ()

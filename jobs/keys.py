@@ -21,6 +21,7 @@ class Keys:
         self.campaigns = f"{prefix}:campaigns"  # zset name -> time of its first job (ms)
         self.tasks = f"{prefix}:tasks"  # hash task id -> job id: a task belongs to one job
         self.pictures = f"{prefix}:pictures"  # hash digest of a finished picture -> job id: it belongs to one job
+        self.contents = f"{prefix}:contents"  # hash content id -> job id: a job that has succeeded with this content
         self.changes = f"{prefix}:changes"  # stream: what has become of jobs; the oldest entries are dropped
         self.webhooks = f"{prefix}:webhooks"  # hash id -> JSON: endpoints of the producer's, with their secrets
         self.notices = f"{prefix}:notices"  # hash id -> JSON: what the webhooks are told

@@ -77,6 +77,7 @@ def result(job: Job, asked: BlendRequest, picture: object) -> dict[str, Any]:
         "queued_answers": job.queued_answers,
         "created_at": rfc3339(job.created_at),
         "finished_at": rfc3339(job.finished_at),
+        "reused_from": job.reused_from,
         "reason": reason_json(job.reason),
         "seed": job.seed,
         "metadata": asked.metadata,

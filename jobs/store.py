@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 import redis
 
 from jobs.changes import NEWEST, Changed, Changes
+from jobs.content import content_id
 from jobs.errors import EpochLost, InvalidRequest, JobNotFound, StoreUnavailable
-from jobs.events import Conflict, Event
+from jobs.events import Conflict, Event, Reuse
 from jobs.gate import Gate, rank
 from jobs.history import HistoryEntry
 from jobs.idempotency import content_of, digest_of, refused
@@ -27,6 +28,7 @@ from jobs.keys import Keys
 from jobs.lifecycle import Change, Moment, advance
 from jobs.outbox import Outbox
 from jobs.policy import Policy
+from jobs.request import BlendRequest
 from jobs.server import from_ms, lua, refusal, repeatable, server_time, to_bytes, to_ms, to_text, to_time, unavailable
 from jobs.throttle import Throttle, period
 from jobs.turns import Turns
@@ -36,6 +38,9 @@ from jobs.writes import NO_BOUNDS, Bounds, Deletion, Write, claims, to_doc
 _RECORD = ("doc", "version")
 # Places in the order of all jobs are counted from 1.
 BEFORE_ALL = -1
+# Of a record that nobody has written since it was created.
+FIRST_VERSION = "1"
+NO_REUSES: Mapping[str, Reuse] = {}
 # Every lost race means that somebody else moved the job; so many in a row mean that something is wrong.
 MAX_RACES = 50
 
@@ -216,12 +221,17 @@ class JobStore:
             last: Any = self._redis.incrby(self.keys.order, count)
         return int(last) - count + 1
 
-    def create(self, jobs: Sequence[Job], epoch: str | None = None) -> list[bool | InvalidRequest]:
+    def create(
+        self, jobs: Sequence[Job], epoch: str | None = None, reuses: Mapping[str, Reuse] = NO_REUSES
+    ) -> list[bool | InvalidRequest]:
         """Create those jobs of one campaign that do not exist yet; durable when it returns.
 
         Args:
             jobs: all waiting.
             epoch: from `Epoch.verify`: nothing is created on a Redis that has lost it since; None for any.
+            reuses: by job id, pictures of others that will do (`reusable`): these jobs succeed in the same step, or
+                wait like all others where the other has no such picture any more. So does one that was there already,
+                while nothing has become of it.
 
         Returns:
             for each job whether it was created; False when it was there already. IdempotencyConflict when its key
@@ -250,10 +260,21 @@ class JobStore:
         args: list[Any] = [campaign, to_ms(jobs[0].created_at), epoch or "", len(jobs)]
         for job in jobs:
             args += [job.id, rank(job), job.order, to_doc(job), content_of(job.request) if job.idempotency_key else ""]
-        created = repeatable(lambda: self._create_script(keys=keys, args=args))
+        then = [self._first_write(job, reuses[job.id]) for job in jobs if job.id in reuses]
+        created = repeatable(lambda: self._create(keys, args, then))
         if created is None:
             raise EpochLost("Redis has lost its records in this very moment; nothing was enqueued, do it again")
         return [_created(*each) for each in zip(jobs, created, strict=True)]
+
+    def reusable(self, requests: Sequence[BlendRequest]) -> list[Job | None]:
+        """For each request a job that has succeeded with the same content, in whatever campaign."""
+        if not requests:
+            return []
+        with unavailable():
+            owners: Any = self._redis.hmget(self.keys.contents, [content_id(one) for one in requests])
+        known = [to_text(one) for one in owners if one is not None]
+        found = {job.id: job for job in self.find_many(known) if job and job.status is Status.SUCCEEDED}
+        return [None if one is None else found.get(to_text(one)) for one in owners]
 
     def apply(self, job_id: str, event: Event, *, bounds: Bounds = NO_BOUNDS) -> Applied:
         """Let an event happen to a job: decided by the lifecycle, written only if nobody wrote in between.
@@ -304,7 +325,7 @@ class JobStore:
         _, found = self._load(job_ids)
         known = [_read(job_id, one) for job_id, one in zip(job_ids, found, strict=True) if _exists(one)]
         deletions = [Deletion.of(self.keys, job, version) for job, version in known if job.status.final]
-        shared = [self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.campaigns]
+        shared = [self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.campaigns, self.keys.contents]
         keys = [*shared, *(key for one in deletions for key in one.keys)]
         args = [one.args for one in deletions]
         return int(repeatable(lambda: self._delete_script(keys=keys, args=args))) if deletions else 0
@@ -331,6 +352,25 @@ class JobStore:
             pipeline.execute()
 
     # Inside ----------------------------------------------------------------------------------------------------
+
+    def _first_write(self, job: Job, event: Event) -> Write:
+        """What happens to a job in the step that creates it."""
+        now = job.created_at
+        change = advance(job, event, Moment(now, self._chance.random(), self.policy))
+        if change is None:
+            raise ValueError(f"job {job.id}: {type(event).__name__} cannot happen to a new job")
+        return Write.of(self.keys, job, change, event, FIRST_VERSION, now, NO_BOUNDS)
+
+    def _create(self, keys: Sequence[str], args: Sequence[Any], then: Sequence[Write]) -> Any:
+        """Create jobs, and let it happen to them what is to happen in the same step."""
+        if not then:
+            return self._create_script(keys=keys, args=args)
+        pipeline = self._redis.pipeline(transaction=True)
+        self._create_script(keys=keys, args=args, client=pipeline)
+        self._save_script(*self._save_call(then, then[0].after.created_at), client=pipeline)
+        created, answers = pipeline.execute()
+        _not_refused(answers)
+        return created
 
     def _try(self, happened: Sequence[tuple[str, Event]], bounds: Bounds) -> list[Applied | Exception | None]:
         """Read, decide and write once, each job at most once. None where somebody else wrote in between."""
@@ -378,16 +418,20 @@ class JobStore:
         """Write what was decided, in one round trip. None where somebody else wrote in between."""
         if not writes:
             return []
-        keys = [self.keys.slots, self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.contenders]
-        keys += [self.keys.changes, self.keys.webhooks, self.keys.notices, self.keys.outbox]
-        keys += [self.keys.answers, self.keys.answers_in(period(now))]
-        keys += [key for write in writes for key in write.keys]
-        args = [arg for write in writes for arg in write.args]
+        keys, args = self._save_call(writes, now)
         try:
             answers = repeatable(lambda: _not_refused(self._save_script(keys=keys, args=args)))
         except (StoreUnavailable, redis.ResponseError) as error:
             return [error] * len(writes)
         return [self._outcome(*each) for each in zip(writes, answers, strict=True)]
+
+    def _save_call(self, writes: Sequence[Write], now: datetime) -> tuple[list[str], list[str]]:
+        """The script's KEYS and ARGV."""
+        keys = [self.keys.slots, self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.contenders]
+        keys += [self.keys.changes, self.keys.webhooks, self.keys.notices, self.keys.outbox]
+        keys += [self.keys.answers, self.keys.answers_in(period(now)), self.keys.contents]
+        keys += [key for write in writes for key in write.keys]
+        return keys, [arg for write in writes for arg in write.args]
 
     def _outcome(self, write: Write, answer: Sequence[Any]) -> Applied | Exception | None:
         match [to_text(part) for part in answer]:
@@ -397,6 +441,8 @@ class JobStore:
                 return None
             case ["full"]:
                 return NoSlot()
+            case ["void"]:
+                return Applied(write.before, write.before)
             case ["spent"]:
                 return BudgetSpent()
             case ["conflict", owner]:

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any, Self
 
 from jobs.changes import entry, shown
-from jobs.events import Act, Answer, Event, NoAnswer, Retry
+from jobs.content import content_id
+from jobs.events import Act, Answer, Event, NoAnswer, Retry, Reuse
 from jobs.gate import rank
 from jobs.history import HistoryEntry
 from jobs.idempotency import digest_of
@@ -74,7 +75,8 @@ class Write:
             "tally": _delta(tally(before), tally(after)),
             "answer": _answered(event),
         }
-        facts |= claims(before, after)
+        facts |= claims(before, after) | _content(before, after)
+        facts["source"] = event.source if isinstance(event, Reuse) else None
         if shown(before) != shown(after):
             facts["shown"] = entry(after)
         facts |= _told(before, after, int(version) + 1, now)
@@ -123,6 +125,7 @@ class Deletion:
             "version": version,
             "tasks": [attempt.task_id for attempt in job.attempts if attempt.task_id],
             "pictures": [job.picture.digest] if job.picture else [],
+            "contents": [content_id(job.request)] if job.status is Status.SUCCEEDED else [],
             "tally": tally(job),
         }
         return cls(own, json.dumps(facts))
@@ -146,9 +149,16 @@ def claims(before: Job, after: Job) -> dict[str, str]:
     claimed = {}
     if (task_id := next((one for one in named if one is not None and one not in known), None)) is not None:
         claimed["task_id"] = task_id
-    if after.picture is not None and after.picture != before.picture:
+    if after.picture is not None and after.picture != before.picture and after.reused_from is None:
         claimed["picture"] = after.picture.digest
     return claimed
+
+
+def _content(before: Job, after: Job) -> dict[str, str]:
+    """What others may have the picture of, from now on or no longer; of a blend, not of what carries one on."""
+    if (before.status is Status.SUCCEEDED) is (after.status is Status.SUCCEEDED) or after.follows:
+        return {}
+    return {"content": content_id(after.request)}
 
 
 def _new(job: Job) -> dict[str, Any]:

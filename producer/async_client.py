@@ -88,50 +88,69 @@ class AsyncProducer:
     # Enqueueing ------------------------------------------------------------------------------------------------
 
     async def enqueue(
-        self, request: BlendRequest, *, campaign: str = DEFAULT_CAMPAIGN, idempotency_key: str | None = None
+        self,
+        request: BlendRequest,
+        *,
+        campaign: str = DEFAULT_CAMPAIGN,
+        idempotency_key: str | None = None,
+        reuse: bool = False,
     ) -> Job:
         """See `Producer.enqueue`."""
-        return await self._run(self._blends.enqueue, request, campaign=campaign, idempotency_key=idempotency_key)
+        return await self._run(
+            self._blends.enqueue, request, campaign=campaign, idempotency_key=idempotency_key, reuse=reuse
+        )
 
     async def enqueue_each(
-        self, requests: Sequence[BlendRequest], idempotency_keys: Sequence[str | None], *, campaign: str
+        self,
+        requests: Sequence[BlendRequest],
+        idempotency_keys: Sequence[str | None],
+        *,
+        campaign: str,
+        reuse: bool = False,
     ) -> list[Job | InvalidRequest]:
         """See `Producer.enqueue_each`."""
-        return await self._run(self._blends.enqueue_each, requests, idempotency_keys, campaign=campaign)
+        return await self._run(self._blends.enqueue_each, requests, idempotency_keys, campaign=campaign, reuse=reuse)
 
     async def enqueue_batch(
-        self, requests: Sequence[BlendRequest], *, campaign: str, takes: Sequence[int] | None = None
+        self,
+        requests: Sequence[BlendRequest],
+        *,
+        campaign: str,
+        takes: Sequence[int] | None = None,
+        reuse: bool = False,
     ) -> list[tuple[Job, bool]]:
         """See `Producer.enqueue_batch`."""
-        return await self._run(self._blends.enqueue_batch, requests, campaign=campaign, takes=takes)
+        return await self._run(self._blends.enqueue_batch, requests, campaign=campaign, takes=takes, reuse=reuse)
 
     async def enqueue_many(
         self,
         requests: AsyncIterable[BlendRequest] | Iterable[BlendRequest],
         *,
         campaign: str = DEFAULT_CAMPAIGN,
+        reuse: bool = False,
     ) -> AsyncGenerator[Job, None]:
         """See `Producer.enqueue_many`. No more requests are taken than the batch that is being enqueued.
 
         Args:
             requests: an ordinary iterable is gone through in a thread, an asynchronous one in the event loop.
             campaign: where they belong.
+            reuse: as for `Producer.enqueue`.
         """
         if not isinstance(requests, AsyncIterable):
-            async for job in self._batches(requests, campaign):
+            async for job in self._batches(requests, campaign, reuse):
                 yield job
             return
         pulled = Pulled(requests, BATCH_JOBS, asyncio.get_running_loop())
         self._pulled.add(pulled)
         try:
-            async for job in self._batches(pulled, campaign):
+            async for job in self._batches(pulled, campaign, reuse):
                 yield job
         finally:
             pulled.stop()
             self._pulled.discard(pulled)
 
-    async def _batches(self, requests: Iterable[BlendRequest], campaign: str) -> AsyncGenerator[Job, None]:
-        jobs = self._blends.enqueue_many(requests, campaign=campaign)
+    async def _batches(self, requests: Iterable[BlendRequest], campaign: str, reuse: bool) -> AsyncGenerator[Job, None]:
+        jobs = self._blends.enqueue_many(requests, campaign=campaign, reuse=reuse)
         while batch := await self._run(list, islice(jobs, BATCH_JOBS)):
             for job in batch:
                 yield job

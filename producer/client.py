@@ -92,7 +92,7 @@ class Producer:
         self.tokens = Tokens(client, self.store.keys)
         self._errands = Errands(client, self.store.keys)
         self._epoch = Epoch(client, self.store.keys, self.settings.data_dir)
-        self._enqueueing = Enqueueing(self.store, self._epoch, self._wake_dispatch)
+        self._enqueueing = Enqueueing(self.store, self.images, self._epoch, self._wake_dispatch)
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +117,12 @@ class Producer:
     # Enqueueing ------------------------------------------------------------------------------------------------
 
     def enqueue(
-        self, request: BlendRequest, *, campaign: str = DEFAULT_CAMPAIGN, idempotency_key: str | None = None
+        self,
+        request: BlendRequest,
+        *,
+        campaign: str = DEFAULT_CAMPAIGN,
+        idempotency_key: str | None = None,
+        reuse: bool = False,
     ) -> Job:
         """Enqueue one blend. When it returns, the job survives a power cut.
 
@@ -127,6 +132,8 @@ class Producer:
             idempotency_key: your own name for the job, 1 to 255 characters, whatever its campaign. It is known as long
                 as the job is, and 30 days more. Without one, the same content with the same options in the same
                 campaign is the same job.
+            reuse: where the same content with the same options has succeeded in another campaign, its picture will do:
+                the job succeeds at once (`reused_from` names the other), and nothing is paid.
 
         Returns:
             The new job; or the one that is there already, however far it has come.
@@ -137,13 +144,18 @@ class Producer:
             JobPurged: the key was used for this request, and the job was purged.
             UsageError: no campaign, or no key, can be named like this.
         """
-        (outcome,) = self.enqueue_each([request], [idempotency_key], campaign=campaign)
+        (outcome,) = self.enqueue_each([request], [idempotency_key], campaign=campaign, reuse=reuse)
         if isinstance(outcome, InvalidRequest):
             raise outcome
         return outcome
 
     def enqueue_each(
-        self, requests: Sequence[BlendRequest], idempotency_keys: Sequence[str | None], *, campaign: str
+        self,
+        requests: Sequence[BlendRequest],
+        idempotency_keys: Sequence[str | None],
+        *,
+        campaign: str,
+        reuse: bool = False,
     ) -> list[Job | InvalidRequest]:
         """Enqueue those of some blends that are good; a bad one holds up none of the others.
 
@@ -151,6 +163,7 @@ class Producer:
             requests: at most a few hundred, since all their jobs are created in one step.
             idempotency_keys: for each request its own key, or None.
             campaign: of all of them.
+            reuse: as for `enqueue`.
 
         Returns:
             for each request its job, or what `enqueue` raises.
@@ -162,13 +175,15 @@ class Producer:
         for key in idempotency_keys:
             if key is not None:
                 check_key(key)
-        return self._enqueueing.each(requests, idempotency_keys, campaign, self.pictures())
+        return self._enqueueing.each(requests, idempotency_keys, campaign, self.pictures(), reuse)
 
-    def enqueue_many(self, requests: Iterable[BlendRequest], *, campaign: str = DEFAULT_CAMPAIGN) -> Iterator[Job]:
+    def enqueue_many(
+        self, requests: Iterable[BlendRequest], *, campaign: str = DEFAULT_CAMPAIGN, reuse: bool = False
+    ) -> Iterator[Job]:
         """Enqueue any number of blends, a batch of 500 at a time, as the result is iterated over.
 
         Each job comes out once it is durable. A file that several requests name is read once. The same content
-        twice is one job, and comes out twice.
+        twice is one job, and comes out twice. `reuse` as for `enqueue`.
 
         Raises:
             PictureError: names the requests whose pictures are bad, counted from 1. Nothing of their batch was
@@ -176,10 +191,15 @@ class Producer:
             UsageError: no such campaign name; raised at once.
         """
         check_name(campaign)
-        return self._enqueueing.stream(requests, campaign, self.pictures())
+        return self._enqueueing.stream(requests, campaign, self.pictures(), reuse)
 
     def enqueue_batch(
-        self, requests: Sequence[BlendRequest], *, campaign: str, takes: Sequence[int] | None = None
+        self,
+        requests: Sequence[BlendRequest],
+        *,
+        campaign: str,
+        takes: Sequence[int] | None = None,
+        reuse: bool = False,
     ) -> list[tuple[Job, bool]]:
         """Enqueue blends whose pictures are all checked before the first of them is enqueued.
 
@@ -187,6 +207,7 @@ class Producer:
             requests: the blends.
             campaign: where they belong.
             takes: for each 1, or which further blend of the same content it is; all 1 by default.
+            reuse: as for `enqueue`; further blends are wanted for themselves.
 
         Returns:
             For each request its job, and whether that was created now. The same content twice is one job, created
@@ -197,7 +218,15 @@ class Producer:
             UsageError: no such campaign name.
         """
         check_name(campaign)
-        return self._enqueueing.batch(requests, takes, campaign, self.pictures())
+        return self._enqueueing.batch(requests, takes, campaign, self.pictures(), reuse)
+
+    def reusable(self, requests: Sequence[BlendRequest]) -> list[Job | None]:
+        """For each request a job of any campaign that has succeeded with the same content, and whose picture is here.
+
+        Args:
+            requests: their images are digests.
+        """
+        return self._enqueueing.reusable(requests)
 
     def pictures(self, root: Path | None = None) -> Pictures:
         """Stores the pictures of rows; each is read once, however often it is named from now on.

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from jobs.epoch import Epoch
 from jobs.errors import InvalidRequest, PictureError, RowProblem
-from jobs.events import Act
+from jobs.events import Act, Reuse
 from jobs.follow_ups import missing
+from jobs.images import ImageStore
 from jobs.job import Job
 from jobs.request import BlendRequest
 from jobs.store import Applied, JobStore
@@ -24,11 +25,12 @@ MAX_PROBLEMS_SHOWN = 10
 
 
 class _Named(NamedTuple):
-    """A request under the id of its job."""
+    """A request under the id of its job, which may have another's picture if `reuse`."""
 
     id: str
     request: BlendRequest
     key: str | None = None
+    reuse: bool = False
 
 
 class Enqueueing:
@@ -36,22 +38,29 @@ class Enqueueing:
 
     Args:
         store: where the jobs are kept.
+        images: where their pictures are.
         epoch: of that Redis.
         wake_dispatch: called when there is a new job.
     """
 
-    def __init__(self, store: JobStore, epoch: Epoch, wake_dispatch: Callable[[], None]) -> None:
+    def __init__(self, store: JobStore, images: ImageStore, epoch: Epoch, wake_dispatch: Callable[[], None]) -> None:
         self._store = store
+        self._images = images
         self._epoch = epoch
         self._wake_dispatch = wake_dispatch
 
     def each(
-        self, requests: Sequence[BlendRequest], keys: Sequence[str | None], campaign: str, pictures: Pictures
+        self,
+        requests: Sequence[BlendRequest],
+        keys: Sequence[str | None],
+        campaign: str,
+        pictures: Pictures,
+        reuse: bool = False,
     ) -> list[Job | InvalidRequest]:
         """For each request its job, or what is wrong with it."""
         rows = list(pictures.prepare(_rows(requests)))
         good = [(row, key) for row, key in zip(rows, keys, strict=True) if isinstance(row, Row)]
-        named = [_Named(job_id(row.request, campaign, key), row.request, key) for row, key in good]
+        named = [_Named(job_id(row.request, campaign, key), row.request, key, reuse) for row, key in good]
         outcomes: dict[int, Job | InvalidRequest] = {
             row.line: PictureError(row.problem) for row in rows if isinstance(row, RowProblem)
         }
@@ -59,22 +68,43 @@ class Enqueueing:
             outcomes[row.line] = said if isinstance(said, InvalidRequest) else job
         return [outcomes[row.line] for row in rows]
 
-    def stream(self, requests: Iterable[BlendRequest], campaign: str, pictures: Pictures) -> Iterator[Job]:
+    def stream(
+        self, requests: Iterable[BlendRequest], campaign: str, pictures: Pictures, reuse: bool = False
+    ) -> Iterator[Job]:
         """Their jobs, a batch at a time."""
         rows = pictures.prepare(_rows(requests))
         while stored := _all_good(islice(rows, BATCH_JOBS)):
-            named = [_Named(job_id(one, campaign), one) for one in stored]
+            named = [_Named(job_id(one, campaign), one, reuse=reuse) for one in stored]
             yield from (job for job, _ in self._create(named, campaign))
 
     def batch(
-        self, requests: Sequence[BlendRequest], takes: Sequence[int] | None, campaign: str, pictures: Pictures
+        self,
+        requests: Sequence[BlendRequest],
+        takes: Sequence[int] | None,
+        campaign: str,
+        pictures: Pictures,
+        reuse: bool = False,
     ) -> list[tuple[Job, bool]]:
         """Their jobs, and which of them are new; none, when any picture is bad."""
         stored = _all_good(pictures.prepare(_rows(requests)))
         counted = zip(stored, takes or [1] * len(stored), strict=True)
-        named = [_Named(job_id(request, campaign, take=take), request) for request, take in counted]
+        named = [
+            _Named(job_id(request, campaign, take=take), request, reuse=reuse and take == 1)
+            for request, take in counted
+        ]
         batches = (named[start : start + BATCH_JOBS] for start in range(0, len(named), BATCH_JOBS))
         return [(job, said is True) for batch in batches for job, said in self._create(batch, campaign)]
+
+    def reusable(self, requests: Sequence[BlendRequest]) -> list[Job | None]:
+        """For each request a job that has succeeded with the same content, and whose picture is here.
+
+        None for one that has follow-ups: only the API can carry a grid on, and only for the task that it made it in.
+        """
+        found = self._store.reusable(requests)
+        return [
+            job if job and job.picture and not asked.then and self._images.find(job.picture.digest) else None
+            for job, asked in zip(found, requests, strict=True)
+        ]
 
     def _create(self, named: Sequence[_Named], campaign: str) -> list[tuple[Job, bool | InvalidRequest]]:
         """For each its job, and whether that is new, or why it cannot be."""
@@ -89,10 +119,11 @@ class Enqueueing:
             like.but(id=one.id, request=one.request, idempotency_key=one.key, order=order)
             for order, one in enumerate(named, first)
         ]
-        created = self._store.create(jobs, epoch)
+        reuses = self._reuses([job for job, one in zip(jobs, named, strict=True) if one.reuse])
+        created = self._store.create(jobs, epoch, reuses)
         if any(said is True for said in created):
             self._wake_dispatch()
-        old = [job.id for job, said in zip(jobs, created, strict=True) if said is False]
+        old = [job.id for job, said in zip(jobs, created, strict=True) if said is False or job.id in reuses]
         known = {job.id: job for job in self._store.find_many(old) if job}
         known |= self._wanting_more(known, [job for job in jobs if job.id in known])
         return [(known.get(job.id, job), said) for job, said in zip(jobs, created, strict=True)]
@@ -106,6 +137,15 @@ class Enqueueing:
         if wants:
             self._wake_dispatch()
         return {one.after.id: one.after for one in outcomes if isinstance(one, Applied)}
+
+    def _reuses(self, jobs: Sequence[Job]) -> dict[str, Reuse]:
+        """Which of these new jobs may have whose picture."""
+        others = self.reusable([job.request for job in jobs])
+        return {
+            job.id: Reuse(other.id, other.picture)
+            for job, other in zip(jobs, others, strict=True)
+            if other and other.picture and other.id != job.id
+        }
 
 
 def _rows(requests: Iterable[BlendRequest]) -> Iterator[Row]:

@@ -29,6 +29,7 @@ def whole_record(job: Job, history: Sequence[HistoryEntry], follow_ups: Sequence
         "next_step": next_step(job),
         "picture": picture_json(job.picture),
         "seed": job.seed,
+        "reused_from": job.reused_from,
         "submissions": job.submissions,
         "resubmissions": job.resubmissions,
         "queued_answers": job.queued_answers,

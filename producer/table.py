@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 COLUMNS = ("custom_id", "id", "campaign", "parent_id", "action", "status", "picture", "images", "dimensions",
-           "bot_type", "submissions", "created_at", "finished_at", "reason_kind", "reason", "task_id", "state",
-           "metadata")  # fmt: skip
+           "bot_type", "submissions", "reused_from", "created_at", "finished_at", "reason_kind", "reason", "task_id",
+           "state", "metadata")  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 

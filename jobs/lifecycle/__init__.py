@@ -53,6 +53,8 @@ def advance(job: Job, event: Event, moment: Moment) -> Change | None:  # noqa: C
             return finishing.collected(job, event, moment)
         case events.SeedTold():
             return finishing.seed_told(job, event)
+        case events.Reuse():
+            return finishing.reuse(job, event, moment)
         case events.CollectFailed():
             return finishing.collect_failed(job, event, moment)
         case events.Deadline():

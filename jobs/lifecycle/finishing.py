@@ -28,6 +28,13 @@ def seed_told(job: Job, event: events.SeedTold) -> Change | None:
     return Change(job.with_attempt(attempt.but(seed=event.seed)), event.seed)
 
 
+def reuse(job: Job, event: events.Reuse, moment: Moment) -> Change | None:
+    if job.status is not Status.WAITING or job.claims or job.follows or job.request.then:
+        return None
+    changed = job.but(picture=event.picture, reused_from=event.source)
+    return finish(changed, Status.SUCCEEDED, moment, None, f"has the picture of {event.source}; nothing is paid")
+
+
 def collect_failed(job: Job, event: events.CollectFailed, moment: Moment) -> Change | None:
     attempt = job.attempt
     if job.status is not Status.COLLECTING or attempt is None:
@@ -61,6 +68,8 @@ def retry(job: Job, moment: Moment) -> Change | None:
         "cancel_requested": False,
         "retrying_since": None,
     }
+    if job.reused_from:  # the picture of another, which was doubted
+        fresh |= {"reused_from": None, "picture": None}
     done = next((a for a in job.attempts if a.seen is TaskStatus.SUCCESS and a.image_url and not a.gone), None)
     if done:  # already paid for and finished there: only the picture is missing
         changed = job.with_attempt(done.but(seen_at=moment.now), status=Status.COLLECTING, current=done.number, **fresh)

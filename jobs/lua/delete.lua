@@ -2,9 +2,11 @@
 --
 -- KEYS[1]  hash: tally of all jobs    KEYS[2]  hash: task id -> job id
 -- KEYS[3]  hash: picture -> job id    KEYS[4]  zset: campaigns
--- KEYS[5..]  for each job: its hash, its history, of its campaign the tally, the jobs, the plan, the pause and the failures,
---            and what its idempotency key names
--- ARGV[1..]  for each job, as JSON: id, campaign, version, tasks and pictures (that it has claimed), tally {name: count}
+-- KEYS[5]  hash: content id -> job id
+-- KEYS[6..]  for each job: its hash, its history, of its campaign the tally, the jobs, the plan, the pause and the
+--            failures, and what its idempotency key names
+-- ARGV[1..]  for each job, as JSON: id, campaign, version, tasks, pictures and contents (that may be its own), tally
+--            {name: count}
 --
 -- Returns how many were forgotten. A campaign without jobs is forgotten as well. A repeated call does nothing.
 
@@ -22,10 +24,11 @@ end
 local forgotten = 0
 for at, text in ipairs(ARGV) do
   local job = cjson.decode(text)
-  local first = 5 + (at - 1) * 8
+  local first = 6 + (at - 1) * 8
   if redis.call('HGET', KEYS[first], 'version') == job.version then
     release(KEYS[2], job.tasks, job.id)
     release(KEYS[3], job.pictures, job.id)
+    release(KEYS[5], job.contents, job.id)
     for name, count in pairs(job.tally) do
       redis.call('HINCRBY', KEYS[1], name, -count)
       redis.call('HINCRBY', KEYS[first + 2], name, -count)

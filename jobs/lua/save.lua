@@ -7,7 +7,8 @@
 -- KEYS[7]  hash: webhooks             KEYS[8]  hash: notices, id -> JSON
 -- KEYS[9]  zset: the outbox of notices, id -> time in ms
 -- KEYS[10] hash: answers ever, by kind  KEYS[11] hash: the same, of this period
--- KEYS[12..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign, and
+-- KEYS[12] hash: content id -> a job that has succeeded with it
+-- KEYS[13..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign, and
 --            the zsets where it may have stood; then, if change.score is given, the zset where it stands now; then, if
 --            change.new is given, the zsets of its campaign's ready jobs and of all its jobs, and the new jobs' hashes
 -- ARGV[1..]  for each job, one after the other:
@@ -17,16 +18,18 @@
 --            write, the same when it is repeated), once (what happened must not happen again), slot ("hold" or "free"),
 --            slot_limit (only with a new hold), budget (only
 --            with a release: how many submissions its campaign may have), score, contender (its campaign, when it is
---            now ready), task_id and picture (to be claimed), tally {name: delta}, answer (its kind, when a submission
---            was answered), shown (only when people see
+--            now ready), task_id and picture (to be claimed), content (its id, when the job has succeeded with it now,
+--            or has not after all), source (only with a reuse: the job that must have succeeded with it still), tally
+--            {name: delta}, answer (its kind, when a submission was answered), shown (only when people see
 --            another: campaign, status, progress), notice (only when the job has ended: id, doc, at in ms, and hook,
 --            whether the job brought an address along), finished (only when it had not ended before; told when its
 --            campaign has no unfinished job any more: id, doc, at, names of counts, and unfinished, how many of these
 --            are of unfinished jobs: the first ones), new (its follow-ups that are to be created: campaign, and for
 --            each of the jobs id, rank, order, doc)
 --
--- Returns for each job {"saved"}, {"stale"}, {"full"}, {"spent"}, {"conflict", the job that has the task or picture}, or
--- {"error", the server's words}: a job that cannot be written holds up none of the others.
+-- Returns for each job {"saved"}, {"stale"}, {"full"}, {"spent"}, {"conflict", the job that has the task or picture},
+-- {"void"} when the source has no such picture any more, or {"error", the server's words}: a job that cannot be written
+-- holds up none of the others.
 -- All effects stand behind the guards, so a repeated call is harmless: the second finds its own name, and says "saved".
 
 -- Others may write a job again before a lost reply is asked for again, though hardly more often than this.
@@ -104,6 +107,11 @@ local function save(change, doc, line, first)
     end
   end
 
+  local source = change.content and redis.call('HGET', KEYS[12], change.content)
+  if change.source and source ~= change.source then
+    return {'void'}
+  end
+
   local claims = {{KEYS[3], change.task_id}, {KEYS[4], change.picture}}
   for _, claim in ipairs(claims) do
     local owner = claim[2] and redis.call('HGET', claim[1], claim[2])
@@ -141,6 +149,12 @@ local function save(change, doc, line, first)
     redis.call('SADD', KEYS[5], change.contender)
   end
 
+  if source == id then
+    redis.call('HDEL', KEYS[12], change.content)
+  elseif change.content and not source then
+    redis.call('HSET', KEYS[12], change.content, id)
+  end
+
   for name, delta in pairs(change.tally) do
     redis.call('HINCRBY', KEYS[2], name, delta)
     redis.call('HINCRBY', KEYS[first + 2], name, delta)
@@ -161,7 +175,7 @@ local function save(change, doc, line, first)
 end
 
 local answers = {}
-local first = 12
+local first = 13
 for at = 1, #ARGV, 3 do
   local change = cjson.decode(ARGV[at + 2])
   local done, answer = pcall(save, change, ARGV[at], ARGV[at + 1], first)

@@ -51,6 +51,7 @@ class Plan:
     form: Form
     pictures: Pictures
     total: int
+    reuse: bool = False
 
     def rows(self) -> Iterator[tuple[Row, Row]]:
         """Each row as it is told of, and with its pictures by digest; read again, so that none has to be held.
@@ -71,6 +72,7 @@ class Outcome:
 
     enqueued: int = 0
     done_before: int = 0
+    reused: int = 0
     before: Mapping[str, int] = field(default_factory=dict)
     after: Mapping[str, int] = field(default_factory=dict)
     exported: ExportSummary | None = None
@@ -111,6 +113,7 @@ def make_plan(
     changes: Mapping[str, object],
     upload: Fit | None,
     form: Form,
+    reuse: bool = False,
 ) -> Plan:
     """
     Raises:
@@ -121,7 +124,7 @@ def make_plan(
     with open_pictures(own_settings(settings, choice), upload) as pictures:
         total = sum(1 for _ in good_rows(source.name, pictures.prepare(source.rows())))
     check_writable(out)
-    return Plan(settings, choice, campaign, out, source, changes, form, pictures, total)
+    return Plan(settings, choice, campaign, out, source, changes, form, pictures, total, reuse)
 
 
 def own_settings(settings: Settings, choice: SandboxChoice | None) -> Settings:
@@ -197,8 +200,9 @@ def _enqueue(plan: Plan, producer: Producer, outcome: Outcome) -> None:
     rows = plan.rows()
     while batch := [stored for _, stored in islice(rows, BATCH_ROWS)]:
         requests, takes = [row.request for row in batch], [row.take for row in batch]
-        pairs = producer.enqueue_batch(requests, campaign=plan.campaign, takes=takes)
+        pairs = producer.enqueue_batch(requests, campaign=plan.campaign, takes=takes, reuse=plan.reuse)
         outcome.enqueued += len(pairs)
+        outcome.reused += sum(job.reused_from is not None for job, created in pairs if created)
         outcome.done_before += sum(job.status.final for job, created in pairs if not created)
 
 

@@ -29,14 +29,14 @@ _DATA_URL_BYTES = len('"data:image/jpeg;base64,",')
 
 @dataclass
 class Forecast:
-    """Rows by what a run would do with them, and what that takes. `enqueued` are known and not finished.
-
-    `follow_ups` are those that are not there yet.
+    """Rows by what a run would do with them, and what that takes. `enqueued` are known and not finished, `reused` are
+    new and get the pictures of other campaigns, `follow_ups` are those that are not there yet.
     """
 
     new: int = 0
     enqueued: int = 0
     done: int = 0
+    reused: int = 0
     duplicate: int = 0
     invalid: int = 0
     follow_ups: int = 0
@@ -48,8 +48,8 @@ class Forecast:
         to_do = self.new + self.enqueued
         price = settings.price_per_job
         return {
-            "total": to_do + self.done + self.duplicate + self.invalid,
-            **{name: getattr(self, name) for name in ("new", "enqueued", "done", "duplicate", "invalid")},
+            "total": to_do + self.done + self.reused + self.duplicate + self.invalid,
+            **{name: getattr(self, name) for name in ("new", "enqueued", "done", "reused", "duplicate", "invalid")},
             "follow_ups": self.follow_ups,
             "bytes_to_send": self.bytes_to_send,
             "cost": None if price is None else round((self.new + self.follow_ups) * price, 6),
@@ -62,7 +62,14 @@ def at_once(settings: Settings) -> int:
     return settings.slots or START_SLOTS
 
 
-def forecast(source: Source, campaign: str, settings: Settings, producer: Producer | None, fit: Fit | None) -> Forecast:
+def forecast(
+    source: Source,
+    campaign: str,
+    settings: Settings,
+    producer: Producer | None,
+    fit: Fit | None,
+    reuse: bool = False,
+) -> Forecast:
     """Check every row and picture, as a run does.
 
     Args:
@@ -71,6 +78,7 @@ def forecast(source: Source, campaign: str, settings: Settings, producer: Produc
         settings: of the stack that would run.
         producer: knows which of them are jobs already; None where there are no jobs at all.
         fit: what the pictures are made to be like.
+        reuse: the pictures of other campaigns will do.
 
     Raises:
         ManifestError: the manifest itself is bad; bad rows are counted, and named by `problem`.
@@ -81,7 +89,7 @@ def forecast(source: Source, campaign: str, settings: Settings, producer: Produc
         rows = _noting_bad(good_rows(source.name, pictures.prepare(source.rows())), found)
         seen: set[str] = set()
         while batch := list(islice(rows, BATCH_ROWS)):
-            _add(found, _fresh(batch, campaign, seen, found), producer, sizes)
+            _add(found, _fresh(batch, campaign, seen, found), producer, sizes, reuse)
     return found
 
 
@@ -107,17 +115,23 @@ def _fresh(batch: Sequence[Row], campaign: str, seen: set[str], found: Forecast)
     return fresh
 
 
-def _add(found: Forecast, fresh: Mapping[str, Row], producer: Producer | None, sizes: _Sizes) -> None:
+def _add(found: Forecast, fresh: Mapping[str, Row], producer: Producer | None, sizes: _Sizes, reuse: bool) -> None:
     known = producer.store.find_many(list(fresh)) if producer else [None] * len(fresh)
-    for row, job in zip(fresh.values(), known, strict=True):
-        found.follow_ups += _to_come(row.request, job)
-        if job is None:
-            found.new += 1
-            found.bytes_to_send += sum(map(sizes.sent, row.request.images))
-        elif job.status.final:
-            found.done += 1
-        else:
-            found.enqueued += 1
+    found.follow_ups += sum(_to_come(row.request, job) for row, job in zip(fresh.values(), known, strict=True))
+    found.done += sum(job is not None and job.status.final for job in known)
+    found.enqueued += sum(job is not None and not job.status.final for job in known)
+    new = [row for row, job in zip(fresh.values(), known, strict=True) if job is None]
+    for row in _not_reused(new, producer, found) if producer and reuse else new:
+        found.new += 1
+        found.bytes_to_send += sum(map(sizes.sent, row.request.images))
+
+
+def _not_reused(rows: Sequence[Row], producer: Producer, found: Forecast) -> list[Row]:
+    """The rows for which no other campaign has a picture; further blends of a row are wanted for themselves."""
+    others = producer.reusable([row.request for row in rows])
+    left = [row for row, other in zip(rows, others, strict=True) if other is None or row.take > 1]
+    found.reused += len(rows) - len(left)
+    return left
 
 
 def _to_come(request: BlendRequest, job: Job | None) -> int:
@@ -163,12 +177,15 @@ def _words(numbers: Mapping[str, Any], settings: Settings) -> dict[str, object]:
         "new": numbers["new"],
         "enqueued before": numbers["enqueued"],
         "done before": numbers["done"],
+        "reused": f"{numbers['reused']} (pictures of other campaigns, not paid again)",
         "duplicates": f"{numbers['duplicate']} (the same content as another row: one job, paid once)",
         "invalid": numbers["invalid"],
         "follow-ups": numbers["follow_ups"],
         "to send": f"{numbers['bytes_to_send'] / 1e6:,.1f} MB",
         "time": f"about {duration(numbers['seconds'])} ({how})",
     }
+    if not numbers["reused"]:
+        del words["reused"]
     cost = "unknown: give --price, or set BLENDQ_PRICE_PER_JOB"
     if numbers["cost"] is not None:
         cost = f"{numbers['cost']:,.2f} ({numbers['new'] + numbers['follow_ups']} at {settings.price_per_job:g})"

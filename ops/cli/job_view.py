@@ -61,6 +61,8 @@ def _header(job: Job, picture: Path | None) -> Iterator[tuple[str, str]]:
         yield "picture", f"{where} ({job.picture.width} x {job.picture.height}, {job.picture.bytes:,} bytes)"
     if job.seed:
         yield "seed", job.seed
+    if job.reused_from:
+        yield "reused from", f"{job.reused_from}: nothing was paid for this one"
     if job.reason:
         yield "reason", f"{job.reason.kind}: {job.reason.message}"
     if words := next_step(job):

@@ -17,6 +17,7 @@ from jobs.report import parent_json, result, rfc3339
 from jobs.request import BlendRequest
 from jobs.store import Applied, JobStore
 from ops.cli.job_view import job_lines
+from ops.cli.options import reuse_option
 from ops.cli.output import note, print_json
 from ops.cli.place import Place, place_options
 from ops.cli.request_options import request_fields, request_options
@@ -40,6 +41,7 @@ NO_PICTURE = 3
 @click.option("--custom-id", metavar="NAME", help="Your own name for the job.")
 @click.option("--campaign", default=DEFAULT_CAMPAIGN, show_default=True, metavar="NAME", help="Where it belongs.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key is the same job, however often it is submitted.")
+@reuse_option
 @click.option("--wait", is_flag=True, help="Wait for the picture, and print its file's name.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Put the picture there; with --wait.")
 @embed_option
@@ -49,6 +51,7 @@ def submit(
     images: tuple[str, ...],
     campaign: str,
     idempotency_key: str | None,
+    reuse: bool,
     wait: bool,
     out: Path | None,
     embed: bool,
@@ -74,7 +77,7 @@ def submit(
     request = BlendRequest.parse({"images": images, **request_fields(fields)})
     _check_wait(place, wait, timeout)
     with place.producer() as producer:
-        job = producer.enqueue(request, campaign=campaign, idempotency_key=idempotency_key)
+        job = producer.enqueue(request, campaign=campaign, idempotency_key=idempotency_key, reuse=reuse)
         if not wait:
             _tell_enqueued(job, place, as_json)
             return 0

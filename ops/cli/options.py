@@ -19,6 +19,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 PERSONALITIES = ("open-source", "plus", "community", "gateway", "again")
 
 
+reuse_option = click.option(
+    "--reuse", is_flag=True, help="Take the picture of the same blend in any other campaign; nothing is paid for it."
+)
+
+
 def sandbox_options(command: F) -> F:
     """`--sandbox[=PERSONALITY]` and `--speed`."""
     sandbox = click.option(

@@ -15,7 +15,7 @@ from jobs.job import FINAL, Status
 from jobs.pause import BUDGET, OWN_REASONS
 from jobs.settings import OnQueued, Settings
 from ops.cli.leaving import signals_interrupt
-from ops.cli.options import place_words, sandbox_choice, sandbox_options
+from ops.cli.options import place_words, reuse_option, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, duration, error, json_option, note, print_json, print_pairs
 from ops.cli.request_options import request_fields, request_options
 from ops.cli.run_options import (
@@ -60,6 +60,7 @@ ADVICE = {
 @click.option(
     "--repeat", type=click.IntRange(1, 1000), default=1, metavar="N", help="N blends of each row, each paid for."
 )
+@reuse_option
 @folder_options
 @picture_options
 @plan_options
@@ -76,6 +77,7 @@ def run(
     on_queued: str | None,
     dry_run: bool,
     repeat: int,
+    reuse: bool,
     max_side: int | None,
     picture_format: str | None,
     split: bool,
@@ -114,8 +116,8 @@ def run(
         name = campaign_name(*places) if campaign is None else campaign
         fit, form = _fit(max_side, picture_format), Form(name_template, split, embed=embed)
         if dry_run:
-            return _dry_run(source, name, own_settings(settings, choice), (data_dir, sandbox), fit, as_json)
-        plan = make_plan(settings, choice, source, name, out, changes, fit, form)
+            return _dry_run(source, name, own_settings(settings, choice), (data_dir, sandbox), fit, reuse, as_json)
+        plan = make_plan(settings, choice, source, name, out, changes, fit, form, reuse)
         outcome = carry_out(plan, began)
     _report(plan, outcome, as_json)
     return outcome.exit_code
@@ -136,6 +138,7 @@ def _dry_run(
     settings: Settings,
     where: tuple[Path | None, str | None],
     fit: Fit | None,
+    reuse: bool,
     as_json: bool,
 ) -> int:
     from ops.cli.dry_run import forecast, report  # noqa: PLC0415  (as above)
@@ -144,7 +147,7 @@ def _dry_run(
 
     place = Place(*where)
     with nullcontext() if place.empty else place.producer() as producer:
-        found = forecast(source, check_name(campaign), settings, producer, fit)
+        found = forecast(source, check_name(campaign), settings, producer, fit, reuse)
     return report(found, campaign, settings, as_json)
 
 
@@ -197,6 +200,7 @@ def _numbers(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "cancelled": counts[Status.CANCELLED],
         "unfinished": total - sum(counts[status] for status in FINAL),
         "done_before": outcome.done_before,
+        "reused": outcome.reused,
         "submissions": outcome.since("submissions"),
         "resubmissions": outcome.since("resubmissions"),
         "queued_answers": outcome.since("queued_answers"),
@@ -211,8 +215,10 @@ def _numbers(plan: Plan, outcome: Outcome) -> dict[str, Any]:
 def _words(plan: Plan, outcome: Outcome, numbers: Mapping[str, Any]) -> dict[str, object]:
     kept = ("total", "succeeded", "failed", "parked", "cancelled", "unfinished")
     words: dict[str, object] = {name: numbers[name] for name in kept if numbers[name] or name in kept[:2]}
+    words |= {"done before": numbers["done_before"]}
+    if outcome.reused:
+        words["reused"] = f"{outcome.reused} pictures of other campaigns; nothing was paid for them"
     words |= {
-        "done before": numbers["done_before"],
         "submissions": f"{numbers['submissions']} in this run, {numbers['resubmissions']} resubmissions, "
         f"{numbers['queued_answers']} times 22",
         "time": duration(outcome.seconds),

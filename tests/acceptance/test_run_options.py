@@ -62,7 +62,7 @@ def test_a_run_within_a_budget_ends_and_a_larger_one_goes_on(tmp_path: Path) -> 
     runs.check_paid_once(6)
 
 
-def test_two_takes_of_each_row(tmp_path: Path) -> None:
+def test_two_takes_of_each_row_and_none_for_another_campaign(tmp_path: Path) -> None:
     runs = Runs(tmp_path, small_manifest(tmp_path, 3), *QUICK)
     assert runs.run()["succeeded"] == 3
     told = runs.run("--repeat", "2")
@@ -71,6 +71,15 @@ def test_two_takes_of_each_row(tmp_path: Path) -> None:
         name for row in range(3) for name in (f"row-{row}.png", f"row-{row}-2.png")
     ]
     runs.check_paid_once(6)
+
+    other = ("--campaign", "other", "--reuse")
+    told = runs.run(*other, "--dry-run", "--price", "1")
+    assert {"total": 3, "new": 0, "reused": 3, "bytes_to_send": 0, "cost": 0}.items() <= told.items()
+    told = runs.run(*other)
+    assert {"total": 3, "succeeded": 3, "reused": 3, "submissions": 0}.items() <= told.items()
+    assert "starting" not in told["said"], "for nothing"
+    assert all(line["reused_from"].startswith("job_") for line in runs.results())
+    assert len(runs.ledger()) == 6
 
 
 def test_a_folder_of_pictures(tmp_path: Path) -> None:

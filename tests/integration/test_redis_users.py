@@ -143,6 +143,7 @@ def test_a_job_lives_its_whole_life(stack: Stack, tmp_path: Path) -> None:
         assert finished.status is Status.SUCCEEDED
         assert any("callback" in str(entry.detail) for entry in blends.store.history(job.id)), "it came by the receiver"
         assert summaries(blends.store)[0].name == "default"
+        assert blends.enqueue(job.request, campaign="reusing", reuse=True).reused_from == job.id
         assert len(list(blends.store.campaign_jobs("default"))) == 1
     assert stack.server.denied() == []
 

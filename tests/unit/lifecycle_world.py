@@ -54,6 +54,7 @@ class World:
 def events_for(job: Job) -> Iterator[Event]:
     """Every event, true or false, in time or stale, that could reach the job."""
     yield from (events.Release(), events.Claim("w1"), events.LeaseEnd(), events.Deadline())
+    yield events.Reuse("job_3", PICTURE)
     yield from (events.Cancel(), events.Retry(), events.CollectFailed("no"), events.Conflict("job_2", "task t9"))
     yield from (events.Act((Action.U1, Action.V2)), events.Act((Action.R,), again=True))
     for attempt in {job.claims, job.claims - 1, job.claims + 1} - {-1}:
@@ -109,8 +110,10 @@ def check(before: World, event: Event, change: Change, after: World) -> None:
         conflict = new.reason is not None and new.reason.kind == CONFLICT
         assert conflict or (new.status, new.picture) == (old.status, old.picture), said
     elif new.status is Status.SUCCEEDED:
-        assert isinstance(event, events.Collected), said
+        assert isinstance(event, events.Collected | events.Reuse), said
         assert old.picture is None, said
+        # I2: what has another's picture was never sent.
+        assert isinstance(event, events.Reuse) <= (not new.attempts and not new.commits), said
     assert new.claims >= old.claims, said
     # I1 of follow-ups: with the success, all that was wanted is created; whatever is created is new, and known.
     assert tuple(one.id for one in change.follow_ups) == new.follow_ups[len(old.follow_ups) :], said
