@@ -124,10 +124,15 @@ class CampaignControl:
 
     # Its jobs --------------------------------------------------------------------------------------------------
 
-    def cancel(self) -> Ordered:
-        """Give every job up that is not finished. What the API has is cancelled there, if the API can."""
+    def cancel(self, but: Collection[str] = ()) -> Ordered:
+        """Give every job up that is not finished. What the API has is cancelled there, if the API can.
+
+        Args:
+            but: the ids of those that go on.
+        """
         self.must_exist()
-        return self._order(Cancel(), self.jobs(statuses=frozenset(one for one in Status if not one.final)))
+        unfinished = self.jobs(statuses=frozenset(one for one in Status if not one.final))
+        return self._order(Cancel(), (job for job in unfinished if job.id not in but))
 
     def retry(self, statuses: Collection[Status] = (Status.FAILED,), kinds: Collection[str] = ()) -> Ordered:
         """Try jobs again that have ended without a picture.

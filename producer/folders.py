@@ -101,6 +101,9 @@ class Folders:
             except InvalidRequest as error:
                 yield RowProblem(number, str(error), BLEND)
 
+    def changed(self) -> None:
+        """They were listed once, so they are the same."""
+
 
 def _check_rule(folders: Sequence[Path], pair: Pair, group: int | None) -> None:
     if pair in (Pair.ALL, Pair.CHAIN):

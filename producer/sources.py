@@ -24,6 +24,9 @@ class Source(Protocol):
             ManifestError: there are no such rows; or they are not those of the last time.
         """
 
+    def changed(self) -> Iterator[Row | RowProblem] | None:
+        """The rows as they are by now, where they may be others; None where they are the same."""
+
 
 class ManifestFile:
     """The rows of a manifest, as long as nobody changes it: what was checked is what is enqueued and told of.
@@ -46,6 +49,9 @@ class ManifestFile:
             yield row
         self._must_be_the_same()
 
+    def changed(self) -> Iterator[Row | RowProblem] | None:
+        return None if _stamp(self._path) == self._stamp else read_manifest(self._path, defaults=self._defaults)
+
     def _must_be_the_same(self) -> None:
         """An editor may write in place, or put another file there; either changes the stamp."""
         if _stamp(self._path) != self._stamp:
@@ -64,7 +70,14 @@ class Repeated:
         self._times = times
 
     def rows(self) -> Iterator[Row | RowProblem]:
-        for row in self._source.rows():
+        return self._repeat(self._source.rows())
+
+    def changed(self) -> Iterator[Row | RowProblem] | None:
+        rows = self._source.changed()
+        return None if rows is None else self._repeat(rows)
+
+    def _repeat(self, rows: Iterator[Row | RowProblem]) -> Iterator[Row | RowProblem]:
+        for row in rows:
             if isinstance(row, RowProblem):
                 yield row
             else:

@@ -15,7 +15,6 @@ from jobs.errors import BlendqError, ManifestError, RowProblem, StoreUnavailable
 from jobs.images import ImageStore
 from jobs.job import Status
 from jobs.pause import BUDGET, OWN_REASONS, Pause
-from jobs.report import source_name
 from jobs.settings import Settings
 from ops.cli.output import note
 from ops.cli.progress import Display, Progress, finished, in_flight, open_display, total
@@ -23,8 +22,8 @@ from ops.local import LocalStack, SandboxChoice, sandbox_settings
 from ops.ownership import data_dir_errors, make_data_dir
 from producer.campaign import check_name
 from producer.client import Producer
+from producer.enqueued import Enqueued, as_told
 from producer.export import ExportSummary, Form, export
-from producer.identity import job_id
 from producer.manifest import Row, good_rows
 from producer.pictures import Pictures
 from producer.smaller import Fit
@@ -52,6 +51,7 @@ class Plan:
     pictures: Pictures
     total: int
     reuse: bool = False
+    cancel_others: bool = False
 
     def rows(self) -> Iterator[tuple[Row, Row]]:
         """Each row as it is told of, and with its pictures by digest; read again, so that none has to be held.
@@ -63,7 +63,7 @@ class Plan:
             stored = self.pictures.stored(row)
             if isinstance(stored, RowProblem):
                 raise ManifestError(f"{self.source.name}: {stored}; it was right before: run the same command again")
-            yield row.with_images(tuple(map(source_name, row.request.images))), stored
+            yield as_told(row), stored
 
 
 @dataclass
@@ -73,6 +73,8 @@ class Outcome:
     enqueued: int = 0
     done_before: int = 0
     reused: int = 0
+    others: int = 0
+    differences: str | None = None
     before: Mapping[str, int] = field(default_factory=dict)
     after: Mapping[str, int] = field(default_factory=dict)
     exported: ExportSummary | None = None
@@ -114,6 +116,7 @@ def make_plan(
     upload: Fit | None,
     form: Form,
     reuse: bool = False,
+    cancel_others: bool = False,
 ) -> Plan:
     """
     Raises:
@@ -124,7 +127,7 @@ def make_plan(
     with open_pictures(own_settings(settings, choice), upload) as pictures:
         total = sum(1 for _ in good_rows(source.name, pictures.prepare(source.rows())))
     check_writable(out)
-    return Plan(settings, choice, campaign, out, source, changes, form, pictures, total, reuse)
+    return Plan(settings, choice, campaign, out, source, changes, form, pictures, total, reuse, cancel_others)
 
 
 def own_settings(settings: Settings, choice: SandboxChoice | None) -> Settings:
@@ -176,10 +179,10 @@ def carry_out(plan: Plan, began: float) -> Outcome:
     with LocalStack(plan.settings, plan.sandbox) as stack:
         outcome.data_dir = stack.settings.data_dir
         stack.start_server()
-        with Producer(stack.settings) as producer:
+        with Producer(stack.settings) as producer, Enqueued(outcome.data_dir) as enqueued:
             outcome.before = producer.store.counts(plan.campaign)
             try:
-                _enqueue(plan, producer, outcome)
+                _enqueue(plan, producer, outcome, enqueued)
                 _work(plan, stack, producer, outcome)
             except KeyboardInterrupt:
                 outcome.interrupted = True
@@ -187,23 +190,51 @@ def carry_out(plan: Plan, began: float) -> Outcome:
             stack.stop_rest()
             outcome.after = producer.store.counts(plan.campaign)
             if outcome.enqueued == plan.total:  # half a list would look like a whole one
-                entries = ((row, job_id(stored.request, plan.campaign, take=row.take)) for row, stored in plan.rows())
-                outcome.exported = export(entries, producer.store, producer.images, plan.out, plan.form)
+                outcome.exported = export(enqueued.entries(), producer.store, producer.images, plan.out, plan.form)
+                outcome.differences = enqueued.differences(plan.source)
     outcome.seconds = time.monotonic() - began
     return outcome
 
 
-def _enqueue(plan: Plan, producer: Producer, outcome: Outcome) -> None:
+def _enqueue(plan: Plan, producer: Producer, outcome: Outcome, enqueued: Enqueued) -> None:
     # A run is a person's wish to try again, so it lifts what an earlier wrong key has stopped.
     producer.store.gate.resume()
     _change_plan(plan, producer)
     rows = plan.rows()
-    while batch := [stored for _, stored in islice(rows, BATCH_ROWS)]:
-        requests, takes = [row.request for row in batch], [row.take for row in batch]
+    new, unfinished = 0, set[str]()
+    while batch := list(islice(rows, BATCH_ROWS)):
+        requests, takes = [stored.request for _, stored in batch], [stored.take for _, stored in batch]
         pairs = producer.enqueue_batch(requests, campaign=plan.campaign, takes=takes, reuse=plan.reuse)
+        for (told, _), (job, created) in zip(batch, pairs, strict=True):
+            enqueued.add(told, job.id)
+            outcome.reused += created and job.reused_from is not None
+            outcome.done_before += not created and job.status.final
+            new += created and not job.status.final
+            if not created and not job.status.final:
+                unfinished.add(job.id)
         outcome.enqueued += len(pairs)
-        outcome.reused += sum(job.reused_from is not None for job, created in pairs if created)
-        outcome.done_before += sum(job.status.final for job, created in pairs if not created)
+    counts = producer.store.counts(plan.campaign)
+    if total(counts) - finished(counts) > new + len(unfinished):
+        _look_at_others(plan, producer, outcome, enqueued)
+
+
+def _look_at_others(plan: Plan, producer: Producer, outcome: Outcome, enqueued: Enqueued) -> None:
+    """The campaign has more than the rows: their follow-ups; or what was enqueued otherwise, or was a row once."""
+    control = producer.campaign(plan.campaign)
+    own = {job_id for _, job_id in enqueued.entries()}
+    for job in control.jobs():
+        if job.follows and job.follows.job_id in own:  # which was enqueued before it
+            own.add(job.id)
+        outcome.others += job.id not in own and not job.status.final
+    if outcome.others and plan.cancel_others:
+        ordered = control.cancel(but=own)
+        note(f"{ordered.total} unfinished jobs of campaign {plan.campaign} that are not in {plan.source.name} given up")
+    elif outcome.others:
+        note(
+            f"{outcome.others} unfinished jobs of campaign {plan.campaign} are not in {plan.source.name} (rows that "
+            "were taken out, or jobs that were enqueued otherwise): they are submitted and paid for too. To give them "
+            "up: Ctrl-C, and the same command with --cancel-others; or all: blendq campaign cancel " + plan.campaign
+        )
 
 
 def _change_plan(plan: Plan, producer: Producer) -> None:

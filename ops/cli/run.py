@@ -61,6 +61,9 @@ ADVICE = {
     "--repeat", type=click.IntRange(1, 1000), default=1, metavar="N", help="N blends of each row, each paid for."
 )
 @reuse_option
+@click.option(
+    "--cancel-others", is_flag=True, help="Give up unfinished jobs of the campaign that are no rows (any more)."
+)
 @folder_options
 @picture_options
 @plan_options
@@ -78,6 +81,7 @@ def run(
     dry_run: bool,
     repeat: int,
     reuse: bool,
+    cancel_others: bool,
     max_side: int | None,
     picture_format: str | None,
     split: bool,
@@ -117,7 +121,7 @@ def run(
         fit, form = _fit(max_side, picture_format), Form(name_template, split, embed=embed)
         if dry_run:
             return _dry_run(source, name, own_settings(settings, choice), (data_dir, sandbox), fit, reuse, as_json)
-        plan = make_plan(settings, choice, source, name, out, changes, fit, form, reuse)
+        plan = make_plan(settings, choice, source, name, out, changes, fit, form, reuse, cancel_others)
         outcome = carry_out(plan, began)
     _report(plan, outcome, as_json)
     return outcome.exit_code
@@ -157,6 +161,11 @@ def _report(plan: Plan, outcome: Outcome, as_json: bool) -> None:
         print_json(numbers)
     else:
         print_pairs(_words(plan, outcome, numbers))
+    if outcome.differences:
+        note(
+            f"{plan.source.name} was changed while it was being run: {outcome.differences}. These are the results of "
+            "the rows that were enqueued; the same command again takes it as it is then, and pays for what is missing"
+        )
     if outcome.interrupted:
         note("interrupted; nothing is lost, the same command goes on where this one stopped")
     elif outcome.refused:
@@ -201,6 +210,7 @@ def _numbers(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "unfinished": total - sum(counts[status] for status in FINAL),
         "done_before": outcome.done_before,
         "reused": outcome.reused,
+        "others": outcome.others,
         "submissions": outcome.since("submissions"),
         "resubmissions": outcome.since("resubmissions"),
         "queued_answers": outcome.since("queued_answers"),

@@ -87,9 +87,14 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, manifest: Path) -> None:
     for worker in runs.processes("ops.cli worker"):
         os.kill(worker, signal.SIGKILL)
     store.close()
+    _, *rest = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([*rest, *rest, "no row"]))
     told = runs.finish(process)
     assert told["succeeded"] == ROWS
     assert "worker" in told["said"]
+    assert f"{ROWS - 1} new, 1 gone, 1 bad" in told["said"], (
+        "whoever edits the manifest meanwhile has results, and is told"
+    )
     runs.check_pictures(ROWS)
     runs.check_paid_once(ROWS)
 

@@ -58,8 +58,13 @@ def test_a_run_within_a_budget_ends_and_a_larger_one_goes_on(tmp_path: Path) -> 
     assert {"outcome": "paused", "submissions": 0, "total": 6}.items() <= again.items()
     assert "--max-submissions" in again["said"]
     assert "starting" not in again["said"], "for nothing"
-    assert runs.run("--max-submissions", "6")["succeeded"] == 6
-    runs.check_paid_once(6)
+    runs.manifest.write_text("\n".join(runs.manifest.read_text().splitlines()[:4]))
+    told = runs.run(code=3)
+    assert (told["total"], told["others"]) == (4, 2)
+    assert "2 unfinished jobs" in told["said"], "rows that were taken out are not paid for without a word"
+    told = runs.run("--cancel-others", "--max-submissions", "6")
+    assert {"succeeded": 4, "total": 4, "submissions": 2}.items() <= told.items()
+    runs.check_paid_once(4)
 
 
 def test_two_takes_of_each_row_and_none_for_another_campaign(tmp_path: Path) -> None:

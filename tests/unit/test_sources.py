@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import ManifestError
+from producer.enqueued import Enqueued, as_told
 from producer.manifest import Row, good_rows
-from producer.sources import ManifestFile
+from producer.sources import ManifestFile, Repeated
 
 
 def manifest(folder: Path, rows: int, **more: object) -> Path:
@@ -49,6 +50,26 @@ def test_a_manifest_that_changes_is_refused_before_its_next_row(tmp_path: Path, 
             path.unlink()
     with pytest.raises(ManifestError, match="was changed while it was being run"):
         next(rows)
+
+
+def test_rows_as_they_were_enqueued(tmp_path: Path) -> None:
+    path = manifest(tmp_path, 2, custom_id="é", metadata={"a": [1, "\u2028"]})
+    path.write_text(path.read_text() + '{"images": ["https://u:sesame@x.test/a.png", "data:image/png;base64,AAAA"]}\n')
+    source = Repeated(ManifestFile(path), 2)
+    rows = [as_told(row) for row in good_rows(source.name, source.rows())]
+    with Enqueued(tmp_path) as enqueued:
+        for number, row in enumerate(rows):
+            enqueued.add(row, f"job_{number}")
+        assert list(enqueued.entries()) == [(row, f"job_{number}") for number, row in enumerate(rows)]
+        assert "sesame" not in repr(rows)
+        assert enqueued.differences(source) is None
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(lines[::-1]))
+        assert enqueued.differences(source) is None, "the same rows, elsewhere"
+        path.write_text("\n".join([lines[0], '{"images": ["c.png", "d.png"]}', '{"images": []}']))
+        assert enqueued.differences(source) == "rows that are others by now: 2 new, 4 gone, 1 bad"
+        path.unlink()
+        assert "no such file" in (enqueued.differences(source) or "")
 
 
 def test_a_manifest_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
