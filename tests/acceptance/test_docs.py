@@ -102,6 +102,14 @@ def test_campaigns(reader: Reader) -> None:
     assert reader.blends.campaign("spring").plan.max_submissions == 500
 
 
+def test_follow_ups(reader: Reader) -> None:
+    grid = reader.blends.enqueue(BlendRequest(images=PHOTOS[2:]), campaign="grids")
+    reader.blends.wait(grid, DEADLINE_SECONDS)
+    assert reader.runs("docs/follow-ups.md", **{"job_4nsb…": grid.id}) >= 3
+    made = [job for job in reader.blends.campaign("grids").jobs() if job.id != grid.id]
+    assert len(made) == len(["U2", "U1", "V3", "V3 again"])
+
+
 def test_schedules(reader: Reader) -> None:
     (reader.folder / "incoming").mkdir()
     shutil.copy(EXAMPLES / "pairs.csv", reader.folder / "incoming")
@@ -158,4 +166,5 @@ def test_no_document_with_examples_is_forgotten() -> None:
     """A new one gets a test here, or says that its examples are not run."""
     found = [block for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) for block in blocks(path)]
     tried = {block.path.name for block in found if block.run and block.language in ("sh", "python")}
-    assert tried == {"README.md", "campaigns.md", "schedules.md", "webhooks.md", "http-api.md", "python.md"}
+    run = {"README.md", "campaigns.md", "follow-ups.md", "schedules.md", "webhooks.md", "http-api.md", "python.md"}
+    assert tried == run
