@@ -56,6 +56,14 @@ def _header(job: Job, picture: Path | None) -> Iterator[tuple[str, str]]:
         yield "finished", f"{_moment(job.finished_at)}, after {_length(job.created_at, job.finished_at)}"
     sent = f"{job.commits} sent, {job.submissions} accepted and so paid for"
     yield "submissions", f"{sent}; answers 22: {job.queued_answers}"
+    yield from _picture(job, picture)
+    if job.reason:
+        yield "reason", f"{job.reason.kind}: {job.reason.message}"
+    if words := next_step(job):
+        yield "next", words
+
+
+def _picture(job: Job, picture: Path | None) -> Iterator[tuple[str, str]]:
     if job.picture:
         where = str(picture) if picture else "not in this machine's image store"
         yield "picture", f"{where} ({job.picture.width} x {job.picture.height}, {job.picture.bytes:,} bytes)"
@@ -63,10 +71,6 @@ def _header(job: Job, picture: Path | None) -> Iterator[tuple[str, str]]:
         yield "seed", job.seed
     if job.reused_from:
         yield "reused from", f"{job.reused_from}: nothing was paid for this one"
-    if job.reason:
-        yield "reason", f"{job.reason.kind}: {job.reason.message}"
-    if words := next_step(job):
-        yield "next", words
 
 
 def _attempt(attempt: Attempt, *, current: bool) -> Iterator[str]:
