@@ -108,7 +108,7 @@ class Notifier:
     def from_settings(cls, settings: Settings, store: JobStore, leaving: threading.Event) -> Self:
         rules = AddressRules.of(settings.allowed_networks, None)
         outbound = Outbound(rules, settings.connect_timeout_seconds)
-        return cls(store, outbound, own_secrets(settings), leaving)
+        return cls(store, outbound, own_secrets(settings), leaving, HOLD_SECONDS)
 
     def close(self) -> None:
         """Wait for the deliveries that are on the wire."""

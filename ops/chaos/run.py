@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from jobs.job import Status
-from ops.chaos import on_api, on_callbacks, on_data, on_lines, on_processes, on_redis
+from ops.chaos import on_api, on_callbacks, on_data, on_lines, on_processes, on_redis, on_webhooks
 from ops.chaos.judge import Judge, Verdict
 from ops.chaos.options import Options
-from ops.chaos.produce import plan
+from ops.chaos.produce import acknowledged, plan
 from ops.chaos.scene import Action, Scene
 from ops.chaos.schedule import KINDS, Fault, draw
 from ops.chaos.stack import Stack
@@ -27,7 +27,7 @@ from ops.chaos.traps import Traps
 from ops.chaos.variants import VARIANTS
 from ops.chaos.watch import Watch, accepted_at
 
-ROOMS = (on_processes, on_redis, on_data, on_lines, on_api, on_callbacks)
+ROOMS = (on_processes, on_redis, on_data, on_lines, on_api, on_callbacks, on_webhooks)
 ACTIONS: dict[str, Action] = {kind: action for room in ROOMS for kind, action in room.ACTIONS.items()}
 TICK_SECONDS = 0.1
 # A fault whose share of acceptances is not reached in this time comes nevertheless: the ones before may be why.
@@ -104,7 +104,8 @@ class Run:
     def go(self) -> Report:
         plan(self._folder, self._options.jobs, self._options.seed)
         with ExitStack() as exits:
-            stack = exits.enter_context(Stack(self._options, self._folder, self._disks()))
+            webhooks = any(fault.kind in on_webhooks.ACTIONS for fault in self._schedule)
+            stack = exits.enter_context(Stack(self._options, self._folder, self._disks(), webhooks=webhooks))
             watch = Watch(self._folder, stack.address)
             exits.callback(watch.close)
             self._scene = Scene(stack, watch, Traps(self._folder / "traps"))
@@ -112,6 +113,7 @@ class Run:
             self._play()
             self._heal()
             self._settle()
+            self._await_notices()
             verdict = self._judged(stack, watch)
             report = Report(self._options, self._schedule, verdict, self._strikes)
             report.died_alone, report.would_not_leave = stack.died_alone, stack.would_not_leave
@@ -123,6 +125,8 @@ class Run:
         spans = [strike.span(self._began_at, self._now()) for strike in self._strikes]
         judge = Judge(self._options, self._folder, spans, watch, stack.settings.answer_timeout_seconds)
         verdict = judge.decide(self._scene.wrong)
+        if stack.endpoint is not None:
+            verdict.wrong += on_webhooks.problems(stack.endpoint, judge.histories)
         accepted = [accepted_at(entry) for entry in watch.accepted()]
         for strike in self._strikes:
             strike.measure(self._began_at, accepted, judge.histories)
@@ -222,6 +226,16 @@ class Run:
             ended = sum(self._counts.get(status, 0) for status in Status if status.final)
             going = sum(self._counts.get(status, 0) for status in Status if not status.final)
             if self._scene.stack.parts["producer"].done and ended >= self._options.jobs and not going:
+                return
+
+    def _await_notices(self) -> None:
+        """What the producer is told may come a little after the end; the judge says what did not."""
+        endpoint, store = self._scene.stack.endpoint, self._scene.watch.store
+        give_up_at = time.monotonic() + STALL_SECONDS * self._options.pace
+        while endpoint is not None and time.monotonic() < give_up_at:
+            self._tick()
+            histories = {job_id: store.history(job_id) for job_id in acknowledged(self._folder)}
+            if not on_webhooks.problems(endpoint, histories):
                 return
 
     def _now(self) -> float:

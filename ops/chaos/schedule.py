@@ -33,6 +33,9 @@ INSTANT = (0.0, 0.0)
 WHILE_JOBS_WAIT = 0.3
 AT_ONCE = 0.0
 
+WEBHOOKS_FAIL = "webhooks-fail"
+WAYS_TO_FAIL = ("answers 500", "hangs", "cuts", "is away", "worker dies")
+
 Draw = Callable[[random.Random, Options], dict[str, Any]]
 
 
@@ -40,6 +43,7 @@ Draw = Callable[[random.Random, Options], dict[str, Any]]
 class Kind:
     """A kind of fault: the rows of the hazard list that it plays, how long it lasts, how often it is drawn.
 
+    One of weight 0 is drawn only where `--only` asks for it: the stack has a part then that it has not otherwise.
     `latest` is the share of accepted jobs by which it is due; `disk` is the folder of the data that it fills.
     """
 
@@ -116,6 +120,10 @@ def _receiver_skew(chance: random.Random, options: Options) -> dict[str, Any]:
 
 def _only_skew(chance: random.Random, _: Options) -> dict[str, Any]:
     return _hour(chance)
+
+
+def _way_to_fail(chance: random.Random, _: Options) -> dict[str, Any]:
+    return {"way": chance.choice(WAYS_TO_FAIL)}
 
 
 KINDS: dict[str, Kind] = {
@@ -199,6 +207,8 @@ KINDS: dict[str, Kind] = {
     "tasks-fail": Kind("15", BRIEF, 1, _strength),
     "failures-flip": Kind("15", BRIEF),
     "duplicate-ids": Kind("16", (0.5, 1.0), 1),
+    # The producer's own webhooks.
+    WEBHOOKS_FAIL: Kind("20", BRIEF, 0, _way_to_fail),
 }
 
 
@@ -206,7 +216,7 @@ def draw(options: Options) -> list[Fault]:
     """The faults of a run, in the order in which they are due."""
     chance = random.Random(options.seed)  # noqa: S311  (repeatable on purpose)
     names = list(options.only or KINDS)
-    weights = [KINDS[name].weight for name in names]
+    weights = [KINDS[name].weight or bool(options.only) for name in names]
     drawn = [_drawn(chance, options, chance.choices(names, weights)[0]) for _ in range(options.faults)]
     due = sorted(drawn, key=lambda fault: fault.after)
     return [Fault(number, f.kind, f.after, f.lasts_seconds, f.details) for number, f in enumerate(due)]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,7 @@ import httpx
 
 from jobs.settings import PREFIX, Settings
 from ops.chaos.disk import SmallDisk, limited_files
+from ops.chaos.endpoint import Endpoint
 from ops.chaos.options import Options
 from ops.chaos.part import READY_SUFFIX, RUN_FILE
 from ops.chaos.produce import DONE_FILE
@@ -48,12 +49,15 @@ class Stack:
         options: of the run.
         folder: of this run alone; everything it writes is there.
         disks: the folders of the data that are to be full at times, so that each gets a disk of its own.
+        webhooks: whether the producer has an endpoint that is told what becomes of its jobs.
     """
 
-    def __init__(self, options: Options, folder: Path, disks: Collection[str] = ()) -> None:
+    def __init__(self, options: Options, folder: Path, disks: Collection[str] = (), *, webhooks: bool = False) -> None:
         self.options = options
         self.folder = folder
         self._disks: dict[str, SmallDisk | None] = dict.fromkeys(sorted(disks))
+        self.endpoint: Endpoint | None = None
+        self._webhooks = webhooks
         self.died_alone: list[str] = []
         self.would_not_leave: list[str] = []
         self.leaving_seconds: list[float] = []  # how long whoever was told to leave took
@@ -91,6 +95,8 @@ class Stack:
         self.address = local.redis_address()
         thread = RelayThread()
         self._exits.callback(thread.close)
+        if self._webhooks:
+            self._open_endpoint(thread)
         for name in ("redis", "redis-receiver", "redis-producer", "api", "hooks"):
             self.relays[name] = Relay(thread, *([local.socket_path()] if name.startswith("redis") else []))
             self._exits.callback(self.relays[name].close)
@@ -100,6 +106,11 @@ class Stack:
             json.dumps({"broken": self.options.broken, "real_times": self.options.real_times}), encoding="utf-8"
         )
         self._start_parts()
+
+    def _open_endpoint(self, thread: RelayThread) -> None:
+        self.endpoint = self._exits.enter_context(closing(Endpoint()))
+        relay = self.relays["webhooks"] = self._exits.enter_context(closing(Relay(thread, self.endpoint.address)))
+        self.endpoint.register(self.address, relay.port)
 
     def _mount(self, name: str) -> None:
         disk = self._disks[name] = SmallDisk.mounted(self.folder / "disks" / name)
@@ -121,7 +132,7 @@ class Stack:
             "slots": SLOTS,
             "worker_threads": 8,
             "on_queued": self.options.on_queued,
-        }
+        } | ({"allowed_networks": "127.0.0.0/8"} if self._webhooks else {})
         return Settings.load({}, **(given | known(REAL_SETTINGS if self.options.real_times else SETTINGS)))
 
     def _start_parts(self) -> None:

@@ -18,6 +18,8 @@ KILL = "kill"
 STOP = "stop"
 _SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGSTOP}
 _POISON = ".poison"
+# A notice was taken by its endpoint, and nobody knows yet.
+AFTER_NOTICE = "after-notice"
 # The chunk at which an upload counts as half way: some of it is out, and some is not.
 MIDDLE_CHUNK = 2
 
@@ -136,6 +138,19 @@ def set_up(traps: Traps) -> None:
     _replace(JobStore, "apply", watched_apply)
     _replace(Body, "stream", watched_stream)
     _replace(tasks, "submit", watched_submit)
+    _watch_deliveries(traps)
+
+
+def _watch_deliveries(traps: Traps) -> None:
+    from jobs.outbox import Outbox  # noqa: PLC0415  (as above)
+
+    done = Outbox.done
+
+    def watched_done(self: Outbox, *arguments: Any) -> None:
+        traps.spring(AFTER_NOTICE)
+        done(self, *arguments)
+
+    _replace(Outbox, "done", watched_done)
 
 
 def _replace(owner: Any, name: str, function: Callable[..., Any]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from ops.chaos.judge import Verdict
 from ops.chaos.options import Options
 from ops.chaos.run import run
+from ops.chaos.schedule import WAYS_TO_FAIL, WEBHOOKS_FAIL, draw
 from tests.conftest import no_server
 
 JOBS = 24
@@ -36,6 +37,17 @@ def test_a_job_that_kills_its_workers_is_parked_and_all_others_succeed() -> None
     verdict = verdict_on("poison-job")
     assert verdict.final == {"parked": 1, "succeeded": JOBS - 1}
     assert ": poison: 3 workers in a row were lost" in verdict.parked[0]
+
+
+def test_every_end_is_told_at_least_once_under_one_id() -> None:
+    """I6, whatever the endpoint does, and whoever dies after it was told: a seed that has each way to fail."""
+    options = Options(seed=9, jobs=60, faults=7, only=(WEBHOOKS_FAIL,), workers=2, settle_seconds=60.0)
+    assert {fault.details["way"] for fault in draw(options)} == set(WAYS_TO_FAIL)
+    report = run(options)
+    told = report.as_json() | {"histories": report.verdict.histories}
+    assert report.verdict.good, told
+    assert [strike.problem for strike in report.strikes] == [""] * options.faults, told
+    assert sum(report.verdict.final.values()) == options.jobs
 
 
 @pytest.mark.parametrize("kind", ["pictures-shared", "duplicate-ids"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import pytest
 
 from ops.chaos.options import Options, parse
 from ops.chaos.run import ACTIONS
-from ops.chaos.schedule import KINDS, LATEST_SHARE, STEPS, draw
+from ops.chaos.schedule import KINDS, LATEST_SHARE, STEPS, WAYS_TO_FAIL, WEBHOOKS_FAIL, draw
 from ops.chaos.traps import KILL, Traps
 from ops.chaos.variants import VARIANTS
 
@@ -25,7 +27,20 @@ def test_the_same_options_draw_the_same_faults() -> None:
 
 
 def test_every_kind_is_drawn_and_can_be_played() -> None:
-    assert {fault.kind for fault in draw(MANY)} == set(KINDS) == set(ACTIONS)
+    by_order_only = {name for name, kind in KINDS.items() if not kind.weight}
+    assert {fault.kind for fault in draw(MANY)} | by_order_only == set(KINDS) == set(ACTIONS)
+    assert {fault.kind for fault in draw(replace(MANY, only=tuple(by_order_only)))} == by_order_only == {WEBHOOKS_FAIL}
+
+
+def test_a_seed_draws_what_it_drew_before_there_were_new_kinds() -> None:
+    """Results of earlier batches name their faults by the seed alone."""
+    drawn = [draw(Options(seed=seed, jobs=100, faults=50)) for seed in (1, 2, 173)]
+    digests = [hashlib.sha256(json.dumps([fault.as_json() for fault in one]).encode()).hexdigest() for one in drawn]
+    assert [digest[:16] for digest in digests] == ["2c5485e1ccc67b62", "f14dbb9e5ce44d8c", "bd9bfbdf86afd199"]
+
+
+def test_each_way_in_which_webhooks_fail_is_drawn() -> None:
+    assert {fault.details["way"] for fault in draw(replace(MANY, only=(WEBHOOKS_FAIL,)))} == set(WAYS_TO_FAIL)
 
 
 def test_every_step_of_a_submission_is_struck() -> None:
