@@ -34,6 +34,8 @@ UNSEEN_SHARE = 1 / 8
 # Jobs that found every core taken wait for a while, on some account. So many of them, for each that is worked on, or
 # one, do not keep others from going.
 STRAY_SHARE = 1 / 10
+# Where no callbacks come, each task was asked about so long after it could be for the first time.
+ASKED_SECONDS = 2.0
 # Where the API turned a job away, it is tried once more after so many answers; after twice as many each next time.
 CEILING_ANSWERS = 20
 MAX_CEILING_ANSWERS = 200
@@ -48,6 +50,7 @@ class Flow(BaseModel):
 
     slots: int = START_SLOTS
     step: int = 1
+    cores_tried: int | None = None  # what the account data said when the slots were last raised to it
     found: bool = False  # it was full once: from then on raises are careful
     proving: bool = True  # the last raise is not judged yet
     ceiling: int | None = None
@@ -55,7 +58,8 @@ class Flow(BaseModel):
     ceiling_until_taken: int = 0
     trouble: int = 0  # looks in a row at which jobs were turned away, and none was taken
     closed_until: datetime | None = None
-    judge_at_taken: int = 0  # then the jobs of the last raise have their answers
+    judge_at_taken: int = START_SLOTS  # then the jobs of the last raise have their answers
+    answered_at: datetime | None = None  # that was so since then
     probe_at_taken: int = 0
     waiting_seen: int = 0
     taken_seen: int = 0
@@ -111,9 +115,11 @@ def look(flow: Flow, seen: Reading, policy: Policy, limit: int | None = None) ->
     if limit is not None:
         return flow
     flow = _fresh(flow, seen)
+    if flow.proving and flow.answered_at is None and seen.taken >= flow.judge_at_taken:
+        flow = flow.but(answered_at=seen.now)
     too_many = seen.waiting - _wanted(seen, policy)
     if flow.proving and too_many > 0:
-        return _disproved(flow, seen)
+        return _disproved(flow, seen, policy)
     if (more := min(too_many, seen.waiting - flow.waiting_seen)) > 0:
         slots = max(1, flow.slots - more)
         return _moved(flow, seen, slots, f"{seen.waiting} wait at the API, which works on {seen.working}").but(step=1)
@@ -147,7 +153,12 @@ def _fresh(flow: Flow, seen: Reading) -> Flow:
     stale = flow.looked_at is not None and seen.now > flow.looked_at + timedelta(seconds=STALE_SECONDS)
     if not stale or seen.held > START_SLOTS or flow.slots <= START_SLOTS:
         return flow
-    counts = {"taken_seen": seen.taken, "refused_seen": seen.refused, "unsent_seen": seen.unsent}
+    counts = {
+        "judge_at_taken": seen.taken + START_SLOTS,
+        "taken_seen": seen.taken,
+        "refused_seen": seen.refused,
+        "unsent_seen": seen.unsent,
+    }
     return _moved(Flow(**counts), seen, START_SLOTS, "the slots were not used for an hour")
 
 
@@ -176,9 +187,9 @@ def _ceiled(flow: Flow, seen: Reading, refused: int) -> Flow:
     )
 
 
-def _disproved(flow: Flow, seen: Reading) -> Flow:
+def _disproved(flow: Flow, seen: Reading, policy: Policy) -> Flow:
     """The last raise was too much: some of its jobs wait."""
-    if flow.step > 1 and seen.unseen > seen.working * UNSEEN_SHARE:
+    if flow.step > 1 and not _known(flow, seen, policy):
         return flow  # nobody knows yet how many
     before = flow.slots - flow.step
     slots = before if flow.step == 1 else max(before, min(flow.slots - 1, seen.inside))
@@ -186,22 +197,42 @@ def _disproved(flow: Flow, seen: Reading) -> Flow:
 
 
 def _full(flow: Flow, seen: Reading, policy: Policy) -> Flow:
-    """Every slot is held, and no more wait at the API than should."""
+    """Every slot is held."""
     wanted = _wanted(seen, policy)
     looked = _looked(flow, seen)
-    if seen.waiting > wanted or seen.unseen > seen.working * UNSEEN_SHARE:
-        return looked  # a stray one, or nobody knows yet
-    if flow.proving and seen.taken < flow.judge_at_taken:
+    if seen.waiting > wanted:
+        return looked  # strays
+    if seen.cores is not None and seen.cores > flow.slots and seen.cores != flow.cores_tried:
+        why = f"the API's accounts have {seen.cores} cores"
+        return _raise(looked.but(cores_tried=seen.cores), seen, seen.cores - flow.slots, why)
+    if flow.proving and not _known(flow, seen, policy):
         return looked
     if flow.proving and seen.waiting < max(1, wanted):
-        if flow.step > 1:  # by chance one more may find a core between two tasks; several hardly do
-            looked = looked.but(ceiling_answers=CEILING_ANSWERS)
-        return _raise(looked, seen, flow.step * 2, "all that is at the API is worked on")
+        return _proved(looked, seen)
     if seen.waiting < wanted:
         return _raise(looked, seen, wanted - seen.waiting, f"{wanted} may wait at the API")
     if seen.taken >= flow.probe_at_taken:
         return _raise(looked, seen, 1, "to see whether there is room for more")
     return looked.but(step=1, proving=False)
+
+
+def _proved(flow: Flow, seen: Reading) -> Flow:
+    """The last raise was right, so the next is twice as large."""
+    step = flow.step * 2
+    if flow.found:
+        step = min(step, max(1, int(flow.slots * CAREFUL_SHARE)))
+    if flow.step > 1:  # by chance one more may find a core between two tasks; several hardly do
+        flow = flow.but(ceiling_answers=CEILING_ANSWERS)
+    return _raise(flow, seen, step, "all that is at the API is worked on")
+
+
+def _known(flow: Flow, seen: Reading, policy: Policy) -> bool:
+    """Whether it can be told what became of the jobs of the last raise."""
+    if flow.answered_at is None:
+        return False
+    if policy.silence_seconds:  # callbacks tell at once what is worked on
+        return seen.unseen <= seen.working * UNSEEN_SHARE
+    return seen.now >= flow.answered_at + timedelta(seconds=policy.poll_min_seconds + ASKED_SECONDS)
 
 
 def _wanted(seen: Reading, policy: Policy) -> int:
@@ -215,10 +246,6 @@ def _bearable(seen: Reading, policy: Policy) -> int:
 
 
 def _raise(flow: Flow, seen: Reading, step: int, why: str) -> Flow:
-    if flow.found:
-        step = min(step, max(1, int(flow.slots * CAREFUL_SHARE)))
-    if seen.cores is not None and seen.cores - flow.slots > step:
-        step, why = seen.cores - flow.slots, f"the API's accounts have {seen.cores} cores"
     if flow.ceiling is not None and seen.taken < flow.ceiling_until_taken:
         step = min(step, flow.ceiling - flow.slots)
     elif flow.ceiling is not None and flow.slots >= flow.ceiling:
@@ -226,7 +253,9 @@ def _raise(flow: Flow, seen: Reading, step: int, why: str) -> Flow:
     if step <= 0:
         return flow.but(step=1, proving=False)
     judge_at_taken = seen.taken + seen.unseen + step
-    return _moved(flow, seen, flow.slots + step, why).but(step=step, proving=True, judge_at_taken=judge_at_taken)
+    return _moved(flow, seen, flow.slots + step, why).but(
+        step=step, proving=True, judge_at_taken=judge_at_taken, answered_at=None
+    )
 
 
 def _moved(flow: Flow, seen: Reading, slots: int, why: str) -> Flow:

@@ -33,6 +33,8 @@ class Keys:
         self.no_accounts = f"{prefix}:no_accounts"  # counter: answers 3 since something was accepted
         self.flow = f"{prefix}:flow"  # JSON: how many slots were found, and by what
         self.flow_moves = f"{prefix}:flow:moves"  # list of JSON lines, the newest first: its changes
+        self.cores = f"{prefix}:flow:cores"  # what the API's account data say that it can work on; expires
+        self.cores_asked = f"{prefix}:flow:cores:asked"  # they were asked for; expires when they may be again
         self.answers = f"{prefix}:answers"  # hash kind -> how many answers to submissions there ever were
         self.schedules = f"{prefix}:schedules"  # hash name -> the schedule, as JSON
         self.schedules_next = f"{prefix}:schedules:next"  # zset name -> when it runs next (ms); not while it is paused

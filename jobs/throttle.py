@@ -108,6 +108,22 @@ class Throttle:
             lines: Any = self._redis.lrange(self._keys.flow_moves, 0, count - 1)
         return [Move.from_json(line) for line in lines]
 
+    def may_ask_for_cores(self, again_after_seconds: float) -> bool:
+        """Whether the API's account data should be asked for now; nobody else is told so for a while."""
+        with unavailable():
+            asked = self._redis.set(self._keys.cores_asked, 1, nx=True, px=int(again_after_seconds * 1000))
+        return bool(asked)
+
+    def ask_for_cores_later(self, seconds: float) -> None:
+        """The API does not tell; ask again only after so long."""
+        with unavailable():
+            self._redis.set(self._keys.cores_asked, 1, px=int(seconds * 1000))
+
+    def note_cores(self, cores: int, valid_seconds: float) -> None:
+        """What the account data say. A hint that skips the ramp; nothing is ever stopped by it."""
+        with unavailable():
+            self._redis.set(self._keys.cores, cores, px=int(valid_seconds * 1000))
+
     def answers_of_last_hour(self) -> dict[str, int]:
         """How many answers to submissions there were, by kind, in the last 60 to 65 minutes."""
         newest = period(server_time(self._redis))
@@ -129,7 +145,8 @@ class Throttle:
             pipeline.hgetall(self._keys.counts)
             pipeline.hgetall(self._keys.answers)
             pipeline.get(self._keys.flow)
-            time, held, counted, answered, doc = pipeline.execute()
+            pipeline.get(self._keys.cores)
+            time, held, counted, answered, doc, cores = pipeline.execute()
         counts, answers = _numbers(counted), _numbers(answered)
         seen = Reading(
             now=to_time(*time),
@@ -141,6 +158,7 @@ class Throttle:
             taken=sum(answers[kind] for kind in _TAKEN),
             refused=answers[AnswerKind.NO_ROOM],
             unsent=answers[AnswerKind.NOT_SENT],
+            cores=None if cores is None else int(cores),
         )
         flow = Flow() if doc is None else Flow.model_validate_json(to_bytes(doc))
         return flow, seen, "" if doc is None else to_text(doc)

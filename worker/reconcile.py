@@ -14,6 +14,7 @@ from jobs.job import Job, Status, TaskStatus
 from jobs.settings import OnQueued
 from jobs.store import Applied
 from worker.context import Context, follow_up
+from worker.cores import ask_for_cores
 from worker.dispatch import pause
 from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, Unknown
 from worker.proxy.task import TaskView
@@ -40,6 +41,7 @@ def sweep(context: Context) -> None:
     if _asking.acquire(blocking=False):
         try:
             _ask(context)
+            ask_for_cores(context)
         finally:
             _asking.release()
 

@@ -19,6 +19,7 @@ from jobs.server import connect
 from jobs.store import JobStore
 from ops.sandbox.process import SandboxProcess
 from tests.integration.workbench import open_workbench, wait_for
+from worker.cores import ask_for_cores
 from worker.dispatch import dispatch
 from worker.reconcile import sweep
 from worker.submit import submit
@@ -34,7 +35,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def store(client: redis.Redis, keys: Keys) -> JobStore:
-    return JobStore(client, Policy(), keys)
+    return JobStore(client, Policy(silence_seconds=45), keys)
 
 
 def committed(store: JobStore, *names: str) -> None:
@@ -105,7 +106,7 @@ def test_of_two_who_look_one_moves_it_and_why_is_kept(
     for name in names:
         store.apply(name, events.Answer(1, AnswerKind.ACCEPTED, f"task-{name}", code=1))
         store.apply(name, seen(name, TaskStatus.IN_PROGRESS))
-    other = JobStore(client, Policy(), keys)
+    other = JobStore(client, Policy(silence_seconds=45), keys)
     read = store.throttle._read()
     flow, _ = other.throttle.look()
     assert flow.slots > START_SLOTS
@@ -120,7 +121,8 @@ def test_a_real_api_is_found_full(redis_url: str, keys: Keys, tmp_path: Path) ->
     """Two accounts with two cores each, nothing set, no callbacks: 3, then 5, one of which waits; so 4."""
     endless = ("--task-seconds", "5000", "5000", "--accounts", "2", "--core-size", "2")
     with SandboxProcess(tmp_path, "--personality", "open-source", *endless) as box:
-        bench = open_workbench(redis_url, keys, tmp_path / "blendq", box.url, waiting_per_running=0)
+        settings = {"waiting_per_running": 0, "ask_accounts": False}
+        bench = open_workbench(redis_url, keys, tmp_path / "blendq", box.url, **settings)
         for number in range(8):
             bench.add(f"job_{number}")
 
@@ -136,6 +138,25 @@ def test_a_real_api_is_found_full(redis_url: str, keys: Keys, tmp_path: Path) ->
             wait_for(full, lambda: str(bench.store.throttle.moves()))
             assert bench.store.throttle.answers_of_last_hour() == {"accepted": 4, "queued": 1}
             assert bench.store.counts()[Status.WAITING] == 3
+        finally:
+            bench.sandbox.close()
+            bench.context.close()
+
+
+@pytest.mark.parametrize(
+    ("personality", "cores"), [("open-source", 6), ("plus", 6), ("community", None), ("gateway", None)]
+)
+def test_accounts_are_asked_for_now_and_then_where_the_api_tells(
+    redis_url: str, keys: Keys, tmp_path: Path, personality: str, cores: int | None
+) -> None:
+    with SandboxProcess(tmp_path, "--personality", personality, "--accounts", "2") as box:
+        bench = open_workbench(redis_url, keys, tmp_path / "blendq", box.url)
+        try:
+            ask_for_cores(bench.context)
+            assert bench.store.throttle.read()[1].cores == cores
+            bench.store.throttle.note_cores(1, 60)
+            ask_for_cores(bench.context)
+            assert bench.store.throttle.read()[1].cores == 1, "it was asked a moment ago"
         finally:
             bench.sandbox.close()
             bench.context.close()

@@ -7,7 +7,7 @@ import itertools
 import random
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from jobs.flow import Flow, Reading, look, room
@@ -45,7 +45,8 @@ class World:
     """
 
     def __init__(self, manner: Manner, policy: Policy, accounts: int, cores: int, places: int, seed: int = 1) -> None:
-        self.manner, self.policy = manner, policy
+        self.manner = manner
+        self.policy = replace(policy, silence_seconds=45.0 if manner.calls_back else 0.0)
         self.accounts = [Account(cores, places) for _ in range(accounts)]
         self.cores, self.places = cores, places
         self.chance = random.Random(seed)

@@ -300,3 +300,30 @@ def test_of_two_tasks_with_one_state_the_living_one_is_found() -> None:
 )
 def test_cancelling(reply: RawAnswer, expected: type) -> None:
     assert type(lookups.read_cancel(reply)) is expected
+
+
+def answered(status: int, body: str) -> RawAnswer:
+    return RawAnswer(status, {}, body.encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "cores"),
+    [
+        ('[{"coreSize": 3, "enable": true}, {"coreSize": "12"}]', 15),
+        ('{"content": [{"coreSize": 3, "enable": true}, {"coreSize": 5, "enable": false}]}', 3),
+        ('[{"coreSize": 3}, {"coreSize": -7}, {"coreSize": 1e9}, {"id": "1"}, 7]', 3),
+    ],
+)
+def test_the_cores_of_enabled_accounts_are_summed(body: str, cores: int) -> None:
+    assert lookups.read_cores(answered(200, body)) == cores
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '[{"enable": true}]', '{"code": 4}', "<html>"])
+def test_an_answer_without_accounts_tells_nothing(body: str) -> None:
+    assert isinstance(lookups.read_cores(answered(200, body)), CannotTell)
+
+
+def test_a_key_without_rights_to_accounts_is_no_wrong_key() -> None:
+    told = lookups.read_cores(answered(403, ""))
+    assert isinstance(told, CannotTell)
+    assert lookups.read_cores(answered(404, "")) == NoSuchCall()

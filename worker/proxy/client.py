@@ -29,6 +29,7 @@ MAX_IDS_PER_CALL = 100
 KEEPALIVE_SECONDS = 5.0
 
 _QUERY_PAGE_SIZE = 20
+_ACCOUNTS_PAGE_SIZE = 1000
 
 _Read = TypeVar("_Read")
 
@@ -200,6 +201,17 @@ class ProxyClient:
             return found
         in_list = partial(lookups.read_list, state=state_prefix)
         return self._ask(in_list, "GET", "/mj/task/list", max_bytes=MAX_LIST_BYTES)
+
+    def count_cores(self) -> int | CannotTell | NoSuchCall:
+        """How many tasks its accounts can work on at once.
+
+        Asks `POST /mj/account/query`, and where that does not exist `GET /mj/account/list`. Most keys may not.
+        """
+        query = {"pageNumber": 0, "pageSize": _ACCOUNTS_PAGE_SIZE, "enable": True}
+        found = self._ask(lookups.read_cores, "POST", "/mj/account/query", query, MAX_LIST_BYTES)
+        if not isinstance(found, NoSuchCall):
+            return found
+        return self._ask(lookups.read_cores, "GET", "/mj/account/list", max_bytes=MAX_LIST_BYTES)
 
     def cancel(self, task_id: str) -> Cancelled | NotCancelled | CannotTell | NoSuchCall:
         """Cancel a task (`POST /mj/task/{id}/cancel`)."""

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from jobs.job import TaskStatus
 from worker.proxy.reply import RawAnswer, read_reply, retry_after_seconds
 from worker.proxy.task import TaskView, parse_task
-from worker.proxy.wire import parse_json, seed
+from worker.proxy.wire import parse_json, seed, whole_number
 
 TASK_NOT_FOUND = "task_no_found"  # the gateways' own spelling
 _NO_SUCH_CALL = (404, 405)
 _KEY_REFUSED = (401, 403)
 _FAILED = (TaskStatus.FAILURE, TaskStatus.CANCEL)
+# More than any account has: a number beyond it means something else.
+_MAX_CORES = 1000
 # Where the servers' page objects keep their rows.
 _PAGE_FIELDS = ("content", "list", "records", "items", "rows", "data")
 
@@ -130,6 +132,19 @@ def read_seed(answer: RawAnswer) -> str | None:
     """The answer to `GET /mj/task/{id}/image-seed`: `{code, description, result}`; None when it does not tell."""
     reply = read_reply(answer)
     return seed(reply.result) if answer.status == 200 and not answer.truncated and reply.code == 1 else None
+
+
+def read_cores(answer: RawAnswer) -> int | CannotTell | NoSuchCall:
+    """How many tasks the enabled accounts of a list, or of a page, can work on at once."""
+    if unusable := _refused_or_cut(answer):
+        return unusable
+    if answer.status in _NO_SUCH_CALL:
+        return NoSuchCall()
+    rows = _rows(_json(answer)) if answer.status == 200 else None
+    accounts = [row for row in rows or () if isinstance(row, dict) and row.get("enable") is not False]
+    cores = [whole_number(account.get("coreSize")) for account in accounts]
+    found = sum(number for number in cores if number is not None and 0 < number <= _MAX_CORES)
+    return found or _cannot_tell(answer, "no accounts in it")
 
 
 def _read_list(answer: RawAnswer) -> list[TaskView] | CannotTell | NoSuchCall:
