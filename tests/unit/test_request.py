@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import jobs.request
 from jobs.errors import InvalidRequest
 from jobs.job import Job
 from jobs.request import MAX_METADATA_DEPTH, BlendRequest
@@ -38,3 +41,10 @@ def test_half_a_character_is_refused_wherever_it_stands(field: str) -> None:
     given: object = {"images": ["a", half], "metadata": {"a": half}}.get(field, half)
     with pytest.raises(InvalidRequest):
         BlendRequest.parse({"images": ["a", "b"], field: given})
+
+
+def test_type_checkers_are_told_of_every_field() -> None:
+    """The call is typed by hand, since it takes more than the fields hold."""
+    tree = ast.parse(Path(jobs.request.__file__).read_text(encoding="utf-8"))
+    (call,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+    assert [one.arg for one in call.args.kwonlyargs] == list(BlendRequest.model_fields)
