@@ -195,6 +195,14 @@ class ImageStore:
             pass
         raise PictureMissing(f"picture {digest[:80]} is not in {self.root}; put it there again, then retry the job")
 
+    def remove(self, digest: str) -> bool:
+        """Forget a picture that nobody needs any more; returns whether it was there."""
+        path = self._path(digest)
+        if path is None or not path.exists():
+            return False
+        path.unlink(missing_ok=True)
+        return True
+
     def clean(self, *, older_than_seconds: float = STALE_SECONDS) -> None:
         """Remove what processes that were killed have left half-written. Done at every start too."""
         limit = time.time() - older_than_seconds

@@ -11,6 +11,7 @@ import click
 
 from jobs.job import RETRIABLE, Status
 from jobs.report import result
+from ops.cli.archive import archive_campaign
 from ops.cli.export import export_campaign
 from ops.cli.job_view import campaign_lines, campaign_table, plan_words
 from ops.cli.options import share
@@ -223,4 +224,5 @@ def _tell(name: str, facts: dict[str, Any], words: str, as_json: bool) -> int:
     return 0
 
 
+campaign.add_command(archive_campaign)
 campaign.add_command(export_campaign)
