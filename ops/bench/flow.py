@@ -40,6 +40,7 @@ SAMPLE_SECONDS = 0.1
 # Enough for what the API can do in the whole run, twice.
 SPARE = 2
 SETTLING_TASKS = 2
+EXPRESS_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def running(folder: Path, options: argparse.Namespace) -> Iterator[tuple[Api, Pr
         box = exits.enter_context(SandboxProcess(place, *flags))
         port = _free_port()
         given: dict[str, Any] = {"waiting_per_running": options.waiting, "slots": options.slots}
+        given["ask_accounts"] = options.ask_accounts
         if options.personality != "gateway":
             given["public_url"] = f"http://127.0.0.1:{port}"
         settings = Settings.load({}, data_dir=folder / "data", api_url=box.url, receiver_port=port, **given)
@@ -155,12 +157,24 @@ def phases(options: argparse.Namespace) -> list[Phase]:
 def watch(api: Api, producer: Producer, phase: Phase, began: float) -> Iterator[Sample]:
     """Look every tenth of a second, until the phase is over."""
     end = time.monotonic() + phase.seconds
+    express = _express(producer)
     while (now := time.monotonic()) < end:
+        next(express)
         flow, seen = producer.store.throttle.read()
         running, waiting = api.working() if phase.accounts is not None else (0, 0)
         capacity = (phase.accounts or 0) * api.cores
         yield Sample(now - began, seen.held, running, waiting, capacity, flow.slots)
         time.sleep(max(0.0, SAMPLE_SECONDS - (time.monotonic() - now)))
+
+
+def _express(producer: Producer) -> Iterator[None]:
+    """Enqueue an urgent job every few seconds; to be called often."""
+    for number in itertools.count():
+        until = time.monotonic() + EXPRESS_SECONDS
+        while time.monotonic() < until:
+            yield
+        pictures = (_picture(-1 - number), _picture(time.monotonic_ns()))
+        producer.enqueue(BlendRequest(images=pictures, priority=9), campaign="express")
 
 
 def outcome(phase: Phase, samples: Sequence[Sample], answers: Counter[str], task_seconds: float) -> Outcome:
@@ -192,7 +206,7 @@ def run(folder: Path, options: argparse.Namespace) -> tuple[list[Sample], list[O
             samples += seen
             outcomes.append(outcome(phase, seen, answers, sum(options.task_seconds) / 2))
             print(outcomes[-1].line, flush=True)
-        told = delays(producer.store, "flow")
+        told = delays(producer.store, "flow", "express")
     return samples, outcomes, told
 
 
@@ -223,6 +237,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--jobs", type=int, help="how many are enqueued (default: twice what the API can do)")
     made.add_argument("--waiting", type=float, metavar="SHARE", help="BLENDQ_WAITING_PER_RUNNING")
     made.add_argument("--slots", type=int, help="BLENDQ_SLOTS: a fixed number, to compare")
+    made.add_argument("--ask-accounts", action="store_true", help="BLENDQ_ASK_ACCOUNTS; else it is found by watching")
     made.add_argument("--personality", default="open-source")
     made.add_argument("--late-22", action="store_true", help="the first that waits is told 1")
     return made

@@ -3,49 +3,68 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from jobs.job import Status
+from jobs.history import HistoryEntry
+from jobs.job import Job, Status
 from jobs.store import JobStore
 
-MOST_JOBS = 2000
+MOST_JOBS = 3000
 _STEPS = (("release", "claim"), ("claim", "commit"), ("commit", "answer"))
 
 
-def delays(store: JobStore, campaign: str) -> dict[str, str]:
-    """Median and 95th percentile of each step, in ms.
+@dataclass(frozen=True)
+class Way:
+    """What one job has been through, and its campaign."""
+
+    campaign: str
+    lines: Sequence[HistoryEntry]
+
+    def at(self, event: str) -> datetime | None:
+        return next((line.at for line in self.lines if line.event == event), None)
+
+    def freed(self) -> Iterator[datetime]:
+        for line in self.lines:
+            if line.before and line.before.holds_slot and not line.after.holds_slot:
+                yield line.at
+
+
+def delays(store: JobStore, *campaigns: str) -> dict[str, str]:
+    """Median and 95th percentile of each step, in ms; the whole way for each campaign by itself.
 
     A release is matched with the newest slot that became free before it and has no other release yet.
     """
-    freed: list[datetime] = []
-    released: list[datetime] = []
-    steps: dict[tuple[str, str], list[float]] = {step: [] for step in _STEPS}
-    for job in islice(store.campaign_jobs(campaign), MOST_JOBS):
-        if job.status is Status.WAITING:
-            continue
-        lines = store.history(job.id)
-        at = {line.event: line.at for line in lines}
-        released += [line.at for line in lines if line.event == "release"]
-        freed += [line.at for line in lines if line.before and line.before.holds_slot and not line.after.holds_slot]
-        for first, then in _STEPS:
-            if first in at and then in at:
-                steps[first, then].append((at[then] - at[first]).total_seconds())
-    told = {"freed -> released": _spread(_replacements(freed, released))}
-    return told | {f"{first} -> {then}": _spread(values) for (first, then), values in steps.items()}
+    ways = [Way(name, store.history(job.id)) for name in campaigns for job in _begun(store, name)]
+    told: dict[str, list[float]] = {}
+    for way, freed in _replacements(ways):
+        if (released := way.at("release")) and (claimed := way.at("claim")):
+            told.setdefault("slot free -> released", []).append((released - freed).total_seconds())
+            told.setdefault(f"slot free -> upload ({way.campaign})", []).append((claimed - freed).total_seconds())
+    for first, then in _STEPS:
+        for way in ways:
+            if (began := way.at(first)) and (ended := way.at(then)):
+                told.setdefault(f"{first} -> {then}", []).append((ended - began).total_seconds())
+    return {name: _spread(values) for name, values in told.items()}
 
 
-def _replacements(freed: Sequence[datetime], released: Sequence[datetime]) -> list[float]:
-    """From a slot that became free to the release that took its place."""
-    found: list[float] = []
+def _begun(store: JobStore, campaign: str) -> list[Job]:
+    jobs = islice(store.campaign_jobs(campaign), MOST_JOBS)
+    return [job for job in jobs if job.status is not Status.WAITING]
+
+
+def _replacements(ways: Sequence[Way]) -> Iterator[tuple[Way, datetime]]:
+    """Each job with the moment at which the slot that it took became free; none for those that took a new one."""
+    moments: list[tuple[datetime, int | None]] = [(at, None) for way in ways for at in way.freed()]
+    moments += [(at, number) for number, way in enumerate(ways) if (at := way.at("release"))]
     free: list[datetime] = []
-    for moment, is_release in sorted([*((at, False) for at in freed), *((at, True) for at in released)]):
-        if not is_release:
+    for moment, number in sorted(moments, key=lambda one: (one[0], one[1] is not None)):
+        if number is None:
             free.append(moment)
         elif free:
-            found.append((moment - free.pop()).total_seconds())
-    return found
+            yield ways[number], free.pop()
 
 
 def _spread(seconds: Sequence[float]) -> str:

@@ -180,6 +180,9 @@ class Judge:
         if held := self._watch.store.gate.slots_held():
             verdict.wrong.append(f"every job has ended, and {held} slots are still held")
         counts = self._watch.store.counts()
+        for name in ("working", "waiting_there"):
+            if left := counts.get(name, 0):
+                verdict.wrong.append(f"every job has ended, and {left} count as {name}")
         told = {status: counts.get(status, 0) for status in Status if counts.get(status, 0)}
         if known == len(self._rows) and told != dict(Counter(job.status for job in jobs.values())):
             verdict.wrong.append(f"the counts say {told}")
