@@ -15,12 +15,11 @@ from jobs.epoch import Epoch
 from jobs.errands import Errands
 from jobs.errors import SettingsError
 from jobs.images import ImageStore
-from jobs.job import Status
 from jobs.policy import Policy
 from jobs.queue import Wakeups
 from jobs.server import connect
 from jobs.settings import Settings
-from jobs.store import Applied, JobStore
+from jobs.store import JobStore
 from worker.hooks import Hooks
 from worker.lease import Keeper
 from worker.notify import Notifier
@@ -107,23 +106,3 @@ def open_images(settings: Settings) -> ImageStore:
     return ImageStore(
         settings.data_dir / "images", max_bytes=settings.max_result_bytes, max_pixels=settings.max_image_pixels
     )
-
-
-def wakes_somebody(applied: Applied) -> bool:
-    """Whether there is something to do now that was not before."""
-    return (applied.changed and applied.after.status is Status.COLLECTING) or _lets_jobs_go(applied)
-
-
-def _lets_jobs_go(applied: Applied) -> bool:
-    """Whether it freed a slot, waits for one, or has new follow-ups that do."""
-    waits = applied.changed and applied.after.status is Status.WAITING
-    return waits or applied.freed_slot or applied.after.follow_ups != applied.before.follow_ups
-
-
-def follow_up(store: JobStore, wakeups: Wakeups, *applied: Applied) -> None:
-    """Wake up whoever has something to do now. What gets lost here is found by the sweep."""
-    known = [one for one in applied if wakes_somebody(one)]
-    if finished := [one.after.id for one in known if one.after.status is Status.COLLECTING]:
-        wakeups.collect(*finished)
-    if any(map(_lets_jobs_go, known)) and store.gate.ask_dispatch():
-        wakeups.dispatch()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from celery import signals
 
-from jobs.logs import log_to_stderr
 from jobs.policy import Policy
 from jobs.queue import CONTROL_LIST, make_app
 from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
 from worker.context import Context, process_name
+from worker.logs import set_up_logging
 from worker.tasks import register
 from worker.ticks import Ticks
 from worker.watchdog import Watchdog
@@ -67,14 +67,3 @@ def run_beat(settings: Settings) -> int:
 def tick_file(settings: Settings) -> Path:
     """Beat touches it when a tick has reached the broker, or enough wait there: its age tells whether beat works."""
     return settings.data_dir / "beat.tick"
-
-
-@functools.cache
-def set_up_logging() -> None:
-    """As `log_to_stderr`; and Celery is told to leave logging alone."""
-    log_to_stderr()
-    signals.setup_logging.connect(_logging_is_set_up)
-
-
-def _logging_is_set_up(**_: object) -> None:
-    """A receiver of this signal is what keeps Celery from setting up logging by itself."""

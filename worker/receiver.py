@@ -24,7 +24,7 @@ from jobs.store import JobStore
 from worker.callbacks import Limits, Receiver
 from worker.connection import Connection
 from worker.hooks import Hooks
-from worker.main import set_up_logging
+from worker.logs import set_up_logging
 
 KERNEL_BUFFER_BYTES = 64 * 1024
 LEAVE_SECONDS = 5

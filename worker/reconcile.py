@@ -13,12 +13,13 @@ from jobs.events import AnswerKind, Deadline, Event, LeaseEnd, PatienceEnd, Task
 from jobs.job import Job, Status, TaskStatus
 from jobs.settings import OnQueued
 from jobs.store import Applied
-from worker.context import Context, follow_up
+from worker.context import Context
 from worker.cores import ask_for_cores
 from worker.dispatch import pause
 from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, Unknown
 from worker.proxy.task import TaskView
 from worker.sightings import seen
+from worker.waking import wake_up
 
 # The API takes this many ids in one call.
 BATCH = 100
@@ -183,5 +184,5 @@ def _found(context: Context, job_ids: Sequence[str]) -> list[Job]:
 
 def _apply(context: Context, job_id: str, event: Event) -> Applied:
     applied = context.store.apply(job_id, event)
-    follow_up(context.store, context.wakeups, applied)
+    wake_up(context.store, context.wakeups, applied)
     return applied

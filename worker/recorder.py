@@ -19,7 +19,7 @@ from jobs.errors import StoreUnavailable
 from jobs.events import Event
 from jobs.queue import Wakeups
 from jobs.store import Applied, JobStore
-from worker.context import follow_up, wakes_somebody
+from worker.waking import wake_up, wakes_somebody
 
 # One decides while the other waits for the disk.
 WRITERS = 2
@@ -129,7 +129,7 @@ class Recorder:
 
     def _ring(self, changed: Sequence[Applied]) -> None:
         try:
-            follow_up(self._store, self._wakeups, *changed)
+            wake_up(self._store, self._wakeups, *changed)
         except StoreUnavailable as error:
             _log.warning("%d jobs: nobody was woken up (%s); the sweep will", len(changed), error)
 

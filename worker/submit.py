@@ -18,11 +18,12 @@ from jobs.events import PAUSING, TAKING, Answer, AnswerKind, Claim, Commit, NoAn
 from jobs.job import Job, Status
 from jobs.store import Applied
 from worker.carrying_on import CannotCarryOnError, action_body
-from worker.context import Context, follow_up
+from worker.context import Context
 from worker.dispatch import pause
 from worker.lease import LeavingError
 from worker.proxy.answers import Accepted, Exists, NotSent, Queued, Refused, Unsure, Verdict
 from worker.proxy.body import BlendBody, Body, Picture
+from worker.waking import wake_up
 
 RECORD_RETRY_SECONDS = 0.5
 RECORD_LIMIT_SECONDS = 600.0
@@ -55,7 +56,7 @@ def submit(context: Context, job_id: str) -> None:
         return
     if isinstance(event, Answer):
         _heed(context, event)
-    follow_up(context.store, context.wakeups, applied)
+    wake_up(context.store, context.wakeups, applied)
 
 
 def _upload(context: Context, job: Job) -> Answer | NoAnswer:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,7 +18,9 @@ from ops.cli.output import data_dir_option, json_option
 from ops.embedded import joined_or_started
 from ops.local import SandboxChoice, sandbox_settings
 from ops.ownership import holder
-from producer.client import Producer
+
+if TYPE_CHECKING:
+    from producer.client import Producer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,6 +46,8 @@ class Place:
 
     @contextmanager
     def producer(self) -> Iterator[Producer]:
+        from producer.client import Producer  # noqa: PLC0415  (slow to load; the worker and the receiver need none)
+
         settings = self.settings
         with joined_or_started(settings), Producer(settings) as producer:
             yield producer

@@ -6,6 +6,7 @@ Proves of I1 and I2 what the producer's side has to do with them.
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import signal
 import subprocess
@@ -366,7 +367,12 @@ def messages(settings: Settings) -> int:
         client.close()
 
 
-def test_dispatch_is_woken_once_for_many(blends: Producer, settings: Settings, digests: list[str]) -> None:
+def test_dispatch_is_woken_once_for_many(
+    blends: Producer, settings: Settings, digests: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = blends.store.gate
+    # However long it takes here: as a rule another wake-up is sent after a second.
+    monkeypatch.setattr(gate, "ask_dispatch", functools.partial(gate.ask_dispatch, hold_seconds=600))
     before = messages(settings)
     list(blends.enqueue_many(many(digests, 1200)))
     assert messages(settings) == before + 1

@@ -1,0 +1,27 @@
+"""Waking: who has something to do after a change. On its own, so that the receiver loads nothing of the worker's."""
+
+from __future__ import annotations
+
+from jobs.job import Status
+from jobs.queue import Wakeups
+from jobs.store import Applied, JobStore
+
+
+def wakes_somebody(applied: Applied) -> bool:
+    """Whether there is something to do now that was not before."""
+    return (applied.changed and applied.after.status is Status.COLLECTING) or _lets_jobs_go(applied)
+
+
+def _lets_jobs_go(applied: Applied) -> bool:
+    """Whether it freed a slot, waits for one, or has new follow-ups that do."""
+    waits = applied.changed and applied.after.status is Status.WAITING
+    return waits or applied.freed_slot or applied.after.follow_ups != applied.before.follow_ups
+
+
+def wake_up(store: JobStore, wakeups: Wakeups, *applied: Applied) -> None:
+    """Wake up whoever has something to do now. What gets lost here is found by the sweep."""
+    known = [one for one in applied if wakes_somebody(one)]
+    if finished := [one.after.id for one in known if one.after.status is Status.COLLECTING]:
+        wakeups.collect(*finished)
+    if any(map(_lets_jobs_go, known)) and store.gate.ask_dispatch():
+        wakeups.dispatch()
