@@ -8,10 +8,11 @@ from jobs.download import DownloadError, LinkExpiredError
 from jobs.events import Collected, CollectFailed, SeedTold
 from jobs.images import StoredImage
 from jobs.job import Attempt, Job, Picture, Status
-from worker.context import Context, follow_up
+from worker.context import Context
 from worker.lease import LeavingError
 from worker.proxy.lookups import Found
 from worker.sightings import seen
+from worker.waking import wake_up
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def collect(context: Context, job_id: str) -> None:
         _failed(context, job_id, f"the picture cannot be kept: {error.strerror}")
         return
     applied = context.store.apply(job_id, Collected(attempt.number, _picture(stored, url)))
-    follow_up(context.store, context.wakeups, applied)
+    wake_up(context.store, context.wakeups, applied)
     if context.settings.fetch_seeds and applied.changed and applied.after.seed is None:
         _ask_for_seed(context, job_id, attempt)
 

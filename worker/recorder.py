@@ -111,7 +111,7 @@ class Recorder:
                 outcomes = [error] * len(batch)
             for one, outcome in zip(batch, outcomes, strict=True):
                 _tell(one.written, outcome)
-            self._follow_up([outcome for outcome in outcomes if isinstance(outcome, Applied)])
+            self._wake_up([outcome for outcome in outcomes if isinstance(outcome, Applied)])
 
     def _next_batch(self) -> list[_Callback]:
         """The longest waiting, but for those whose time was up."""
@@ -122,7 +122,7 @@ class Recorder:
                 batch.append(one)
         return batch
 
-    def _follow_up(self, applied: Sequence[Applied]) -> None:
+    def _wake_up(self, applied: Sequence[Applied]) -> None:
         changed = [one for one in applied if wakes_somebody(one)]
         if changed and self._bell_room.acquire(blocking=False):
             self._bell.submit(self._ring, changed).add_done_callback(lambda _: self._bell_room.release())
