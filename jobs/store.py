@@ -239,8 +239,8 @@ class JobStore:
             jobs: all waiting.
             epoch: from `Epoch.verify`: nothing is created on a Redis that has lost it since; None for any.
             reuses: by job id, pictures of others that will do (`reusable`): these jobs succeed in the same step, or
-                wait like all others where the other has no such picture any more. So does one that was there already,
-                while nothing has become of it.
+                wait like all others where the other has no such picture any more. One that was there already is left
+                as it is.
 
         Returns:
             for each job whether it was created; False when it was there already. IdempotencyConflict when its key
@@ -378,7 +378,7 @@ class JobStore:
         change = advance(job, event, Moment(now, self._chance.random(), self.policy))
         if change is None:
             raise ValueError(f"job {job.id}: {type(event).__name__} cannot happen to a new job")
-        return Write.of(self.keys, job, change, event, FIRST_VERSION, now, NO_BOUNDS)
+        return Write.of(self.keys, job, change, event, FIRST_VERSION, now, NO_BOUNDS, created=True)
 
     def _create(self, keys: Sequence[str], args: Sequence[Any], then: Sequence[Write]) -> Any:
         """Create jobs, and let it happen to them what is to happen in the same step."""

@@ -49,7 +49,16 @@ class Write:
 
     @classmethod
     def of(
-        cls, keys: Keys, before: Job, change: Change, event: Event, version: str, now: datetime, bounds: Bounds
+        cls,
+        keys: Keys,
+        before: Job,
+        change: Change,
+        event: Event,
+        version: str,
+        now: datetime,
+        bounds: Bounds,
+        *,
+        created: bool = False,
     ) -> Self:
         """
         Args:
@@ -60,6 +69,7 @@ class Write:
             version: of the record, as it was read.
             now: the store's clock.
             bounds: what it may not exceed.
+            created: it happens in the step that creates the job, and not to one of this id that was there already.
         """
         after = change.job
         own = [keys.job(after.id), keys.history(after.id), keys.campaign_counts(after.campaign)]
@@ -67,6 +77,7 @@ class Write:
         facts: dict[str, Any] = {
             "id": after.id,
             "version": version,
+            "created": to_doc(before) if created else None,
             "write": secrets.token_hex(8),
             "once": isinstance(event, (Act, Retry)) or None,
             "slot": "hold" if after.status.holds_slot else "free",

@@ -123,7 +123,9 @@ class Enqueueing:
         created = self._store.create(jobs, epoch, reuses)
         if any(said is True for said in created):
             self._wake_dispatch()
-        old = [job.id for job, said in zip(jobs, created, strict=True) if said is False or job.id in reuses]
+        there = [job.id for job, said in zip(jobs, created, strict=True) if said is False]
+        self._store.apply_many([(one, reuses[one]) for one in there if one in reuses])  # while nothing became of it
+        old = [*there, *reuses]
         known = {job.id: job for job in self._store.find_many(old) if job}
         known |= self._wanting_more(known, [job for job in jobs if job.id in known])
         return [(known.get(job.id, job), said) for job, said in zip(jobs, created, strict=True)]

@@ -14,10 +14,10 @@
 -- ARGV[1..]  for each job, one after the other:
 --            the new record, as JSON
 --            the history's new line, as JSON
---            the change, as JSON: id, keys (how many of KEYS are its own), version (as read), write (a name for this
---            write, the same when it is repeated), once (what happened must not happen again), slot ("hold" or "free"),
---            slot_limit (only with a new hold), budget (only
---            with a release: how many submissions its campaign may have), score, contender (its campaign, when it is
+--            the change, as JSON: id, keys (how many of KEYS are its own), version (as read), created (only in the step
+--            that creates the job: its record; another one was there already), write (a name for this write, the same
+--            when it is repeated), once (what happened must not happen again), slot ("hold" or "free"), slot_limit
+--            (only with a new hold), budget (only with a release: how many submissions its campaign may have), score, contender (its campaign, when it is
 --            now ready), task_id and picture (to be claimed), content (its id, when the job has succeeded with it now,
 --            or has not after all), source (only with a reuse: the job that must have succeeded with it still), tally
 --            {name: delta}, answer (its kind, when a submission was answered), shown (only when people see
@@ -88,7 +88,7 @@ local function save(change, doc, line, first)
   if at == 1 or at and change.once then
     return {'saved'}
   end
-  if known[1] ~= change.version then
+  if known[1] ~= change.version or change.created and redis.call('HGET', record, 'doc') ~= change.created then
     return {'stale'}
   end
 

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from jobs import events
+from jobs.errors import IdempotencyConflict
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.request import BlendRequest
@@ -152,6 +153,25 @@ def test_a_lost_reply_is_asked_for_again(
     assert (job.status, losses) == (Status.SUCCEEDED, [])
     assert blends.store.counts("summer") == {"succeeded": 1}
     assert len(blends.store.history(job.id)) == 2
+
+
+def test_one_that_was_there_already_keeps_what_is_its_own(blends: Producer, pair: BlendRequest, done: Job) -> None:
+    named = pair.model_copy(update={"custom_id": "mine"})
+    first = blends.enqueue(named, campaign="summer")
+    taken = blends.enqueue(pair, campaign="summer", reuse=True)
+    assert (taken.id, taken.status, taken.reused_from) == (first.id, Status.SUCCEEDED, done.id)
+    assert (taken.request.custom_id, taken.order) == ("mine", first.order)
+
+
+def test_a_key_that_names_another_request_leaves_that_one_alone(
+    blends: Producer, pair: BlendRequest, done: Job
+) -> None:
+    """I1: the content that has a picture must not be written over the job that waits."""
+    other = BlendRequest(images=pair.images[::-1])
+    job = blends.enqueue(other, campaign="summer", idempotency_key="order-17")
+    with pytest.raises(IdempotencyConflict):
+        blends.enqueue(pair, campaign="summer", idempotency_key="order-17", reuse=True)
+    assert blends.get(job) == job
 
 
 def test_the_index_goes_with_its_jobs(blends: Producer, pair: BlendRequest, done: Job) -> None:
