@@ -78,7 +78,8 @@ def test_the_life_of_a_schedule(service: Service, blends: Producer, root: Path) 
 
 
 @pytest.mark.parametrize(
-    "manifest", ["/etc/passwd", "../outside/pairs.csv", "x/../../outside/pairs.csv", "~/x.csv", "a\0b"]
+    "manifest",
+    ["/etc/passwd", "../outside/pairs.csv", "x/../../outside/pairs.csv", "x/../pairs.csv", "~/x.csv", "a\0b"],
 )
 def test_a_manifest_that_is_named_outside_is_refused(service: Service, blends: Producer, manifest: str) -> None:
     problem(service.http.put("/v1/schedules/out", json=DAILY | {"manifest": manifest}), 422, "invalid_request")
