@@ -19,8 +19,8 @@ import pytest
 from jobs.job import Status
 from jobs.keys import Keys
 from jobs.settings import Settings
+from tests.integration.attacking import code, head, seconds_until_cut
 from tests.integration.listening import Listening, everything, listening, task
-from tests.integration.test_receiver_attacks import code, head, seconds_until_cut
 from tests.integration.workbench import wait_for
 from tests.ports import free_port
 

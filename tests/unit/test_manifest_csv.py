@@ -18,9 +18,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "campaign"
 
 
-# --- CSV ----------------------------------------------------------------------------------------------------------
-
-
 def test_every_column(folder: Path) -> None:
     text = (
         "image1,image2,image3,bot_type,dimensions,instance_id,modes,remix,remix_auto_considered,"

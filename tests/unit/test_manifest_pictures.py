@@ -24,9 +24,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "campaign"
 
 
-# --- pictures -------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def images(tmp_path: Path) -> CountingStore:
     return CountingStore(tmp_path / "store", max_bytes=10_000, max_pixels=1000)
