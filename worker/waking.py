@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from jobs.job import Status
+from jobs.job import Job, Status
 from jobs.queue import Wakeups
 from jobs.store import Applied, JobStore
 
 
 def wakes_somebody(applied: Applied) -> bool:
     """Whether there is something to do now that was not before."""
-    return (applied.changed and applied.after.status is Status.COLLECTING) or _lets_jobs_go(applied)
+    return _has_a_picture(applied) or _lets_jobs_go(applied)
+
+
+def _has_a_picture(applied: Applied) -> bool:
+    """Whether there is a link to fetch it by that was not known before: an answer that comes late is no reason."""
+    before, after = applied.before, applied.after
+    if after.status is not Status.COLLECTING:
+        return False
+    return before.status is not Status.COLLECTING or _link(before) != _link(after)
+
+
+def _link(job: Job) -> str | None:
+    return job.attempt.image_url if job.attempt else None
 
 
 def _lets_jobs_go(applied: Applied) -> bool:
@@ -21,7 +33,7 @@ def _lets_jobs_go(applied: Applied) -> bool:
 def wake_up(store: JobStore, wakeups: Wakeups, *applied: Applied) -> None:
     """Wake up whoever has something to do now. What gets lost here is found by the sweep."""
     known = [one for one in applied if wakes_somebody(one)]
-    if finished := [one.after.id for one in known if one.after.status is Status.COLLECTING]:
+    if finished := [one.after.id for one in known if _has_a_picture(one)]:
         wakeups.collect(*finished)
     if any(map(_lets_jobs_go, known)) and store.gate.ask_dispatch():
         wakeups.dispatch()
