@@ -44,6 +44,8 @@ def carry_on(store: JobStore, job_id: str, actions: Sequence[Action], *, again: 
 def _must_be_a_grid(job: Job) -> None:
     if not job.is_grid:
         raise NotAGrid(f"job {job.id} is an upscale: a single picture, of which nothing more can be made")
+    if job.reused_from:
+        raise NotAGrid(f"job {job.id} has the picture of job {job.reused_from}; carry that one on")
     if job.status is not Status.SUCCEEDED:
         raise NotAGrid(
             f"job {job.id} is {job.status}, and has no grid; wait for it, or enqueue with `then`, which waits by itself"

@@ -62,6 +62,8 @@ def _parent_task(context: Context, follows: Follows) -> TaskView:
 def _parent_task_id(parent: Job | None, follows: Follows) -> str:
     if parent is None or parent.order != follows.order:
         raise _no_parent(f"job {follows.job_id}, whose grid it carries on, was purged")
+    if parent.reused_from:
+        raise _no_parent(f"job {parent.id} has the picture of job {parent.reused_from}; carry that one on")
     if parent.status is not Status.SUCCEEDED or parent.attempt is None or parent.attempt.task_id is None:
         raise _no_parent(f"job {parent.id}, whose grid it carries on, is {parent.status}; settle that one first")
     return parent.attempt.task_id

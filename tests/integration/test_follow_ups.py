@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs.actions import Action
-from jobs.events import Act, Conflict, Retry
+from jobs.events import Act, Conflict, Retry, Reuse
 from jobs.follow_ups import follow_up_id
 from jobs.job import Job, Status
 from tests.integration.workbench import Open, Workbench
@@ -122,6 +122,21 @@ def test_nothing_is_sent_for_a_parent_that_was_parked_meanwhile(open_bench: Open
     bench.work_until(Status.SUCCEEDED)
     bench.store.apply(child, Retry())
     assert bench.work_until(*ENDED, job_id=child).status is Status.SUCCEEDED
+
+
+def test_nothing_is_sent_for_a_parent_that_has_the_picture_of_another(open_bench: Open) -> None:
+    """Its row got a `then` after it was run with --reuse."""
+    bench = open_bench("plus")
+    source = blend(bench)
+    assert source.picture is not None
+    now = bench.store.now()
+    parent = Job(id="job_2", request=source.request, created_at=now, due_at=now, order=bench.store.next_orders(1))
+    bench.store.create([parent], reuses={parent.id: Reuse(source.id, source.picture)})
+    (child,) = bench.store.apply(parent.id, Act((Action.U1,))).after.follow_ups
+    job = bench.submit(child)
+    assert (job.status, job.reason and job.reason.kind) == (Status.FAILED, "no_parent")
+    assert "carry that one on" in (job.reason.message if job.reason else "")
+    assert len(paid(bench)) == 1
 
 
 @pytest.mark.parametrize(("fault", "paused"), [({"fail_queries": 1.0}, None), ({"refuse_key": True}, "key")])

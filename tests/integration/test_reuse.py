@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobs import events
-from jobs.errors import IdempotencyConflict
+from jobs.errors import IdempotencyConflict, NotAGrid
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.request import BlendRequest
@@ -190,3 +190,11 @@ def test_one_that_is_doubted_and_ordered_again_is_paid_for(blends: Producer, pai
     doubt(blends, taken)
     again = blends.retry(taken).after
     assert (again.status, again.reused_from, again.picture) == (Status.WAITING, None, None)
+
+
+def test_only_the_job_that_made_a_grid_is_carried_on(blends: Producer, pair: BlendRequest, done: Job) -> None:
+    """The API knows one task of it; two jobs with one upscale of it would be in conflict (I5)."""
+    job = blends.enqueue(pair, campaign="summer", reuse=True)
+    with pytest.raises(NotAGrid, match=f"has the picture of job {done.id}; carry that one on"):
+        blends.act(job, "U1")
+    assert blends.act(done, "U1").follows

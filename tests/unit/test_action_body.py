@@ -59,7 +59,8 @@ def test_an_emoji_may_come_with_its_variation_selector() -> None:
 def test_the_last_byte_waits_for_the_commit() -> None:
     """I2, I3: until then no server can accept it."""
     said: list[str] = []
-    chunks = ActionBody(task(), Action.U1, None, "token").stream(lambda: said.append("commit"))
-    next(chunks)
+    body = ActionBody(task(), Action.U1, None, "token")
+    chunks = body.stream(lambda: said.append("commit"))
+    assert len(next(chunks)) == body.content_length - 1
     assert not said
     assert (list(chunks), said) == ([b"}"], ["commit"])
