@@ -19,6 +19,8 @@ class Keys:
         self.slots = f"{prefix}:slots"  # set: the jobs that hold a slot
         self.counts = f"{prefix}:counts"  # hash: the tally of all jobs
         self.campaigns = f"{prefix}:campaigns"  # zset name -> time of its first job (ms)
+        self.idle = f"{prefix}:campaigns:idle"  # zset name -> since when it is known to be finished (ms)
+        self.idle_looked_at = f"{prefix}:campaigns:idle:looked_at"  # somebody has just looked; expires by itself
         self.tasks = f"{prefix}:tasks"  # hash task id -> job id: a task belongs to one job
         self.pictures = f"{prefix}:pictures"  # hash digest of a finished picture -> job id: it belongs to one job
         self.contents = f"{prefix}:contents"  # hash content id -> job id: a job that has succeeded with this content

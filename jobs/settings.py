@@ -182,6 +182,11 @@ class Settings(BaseModel):
         float, Field(ge=0, lt=100, description="submitting stops when less of data_dir's disk is free; 0: never")
     ] = 5.0
 
+    keep_finished_days: Annotated[
+        float | None,
+        Field(gt=0, le=36_500, allow_inf_nan=False, description="then a finished campaign is forgotten; absent: never"),
+    ] = None
+
     # Times of one submission.
     lease_seconds: Annotated[
         Seconds, Field(description="a worker that is silent for so long has lost its job; a living one says so often")

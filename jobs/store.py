@@ -23,6 +23,7 @@ from jobs.events import Conflict, Event, Reuse
 from jobs.gate import Gate, rank
 from jobs.history import HistoryEntry
 from jobs.idempotency import content_of, digest_of, refused
+from jobs.idle import Idle
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change, Moment, advance
@@ -91,6 +92,7 @@ class JobStore:
         self.gate = Gate(client, self.keys, self.find_many)
         self.throttle = Throttle(client, self.keys, policy)
         self.turns = Turns(client, self.keys)
+        self.idle = Idle(client, self.keys)
         self.webhooks = Webhooks(client, self.keys)
         self.outbox = Outbox(client, self.keys)
         self._changes = Changes(client, self.keys)

@@ -18,6 +18,7 @@ from worker.cores import ask_for_cores
 from worker.dispatch import pause
 from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, Unknown
 from worker.proxy.task import TaskView
+from worker.retention import forget_finished
 from worker.sightings import seen
 from worker.waking import wake_up
 
@@ -38,6 +39,7 @@ def sweep(context: Context) -> None:
     _end_leases(context)
     _collect_again(context)
     context.notifier.look()
+    forget_finished(context)
     # An API that does not answer holds its asker for long. A second one in the same process would only wait as well.
     if _asking.acquire(blocking=False):
         try:
