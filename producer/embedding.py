@@ -48,6 +48,7 @@ def origin(job: Job, asked: BlendRequest) -> dict[str, Any]:
         "custom_id": asked.custom_id,
         "images": [_name(image) for image in asked.images],
         "options": {name: value for name, value in options.items() if value != []},
+        **({"seed": job.seed} if job.seed else {}),
         "finished_at": rfc3339(job.finished_at),
     }
 

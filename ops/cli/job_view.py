@@ -67,6 +67,10 @@ def _picture(job: Job, picture: Path | None) -> Iterator[tuple[str, str]]:
     if job.picture:
         where = str(picture) if picture else "not in this machine's image store"
         yield "picture", f"{where} ({job.picture.width} x {job.picture.height}, {job.picture.bytes:,} bytes)"
+    yield from _outcome(job)
+
+
+def _outcome(job: Job) -> Iterator[tuple[str, str]]:
     if job.seed:
         yield "seed", job.seed
     if job.reused_from:
