@@ -1,0 +1,117 @@
+"""Asking the API about its tasks, which may have forgotten them, fail, or not answer (I7)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from jobs import events
+from jobs.job import Status, TaskStatus
+from tests.integration.work import ENDLESS_TASKS, SLOW_TASKS, reason
+from tests.integration.workbench import Open, wait_for
+from worker.collect import collect
+from worker.proxy.lookups import CannotTell, NoSuchCall
+
+
+def test_a_task_that_the_api_forgot_before_it_started_is_submitted_again(open_bench: Open) -> None:
+    bench = open_bench("plus", *SLOW_TASKS, "--core-size", "1", slots=2, missing_absences=2, missing_after_seconds=0.1)
+    bench.add("runs")
+    bench.work_until(Status.RUNNING, job_id="runs")
+    bench.add()
+    bench.work_until(Status.QUEUED)
+    wait_for(lambda: any(a.seen for a in bench.sweep().attempts), lambda: "the task was never seen waiting there")
+    bench.sandbox.post("/sandbox/forget").raise_for_status()
+    wait_for(lambda: bench.work_until(*set(Status) - {Status.WAITING}).claims == 2, lambda: str(bench.history()))
+    parked = bench.work_until(Status.PARKED, job_id="runs")
+    assert reason(parked) == "lost_there", "what had started may have been paid for"
+
+
+def test_cancelling_a_task_at_the_api(open_bench: Open) -> None:
+    bench = open_bench("plus", *ENDLESS_TASKS)
+    bench.add()
+    bench.work_until(Status.RUNNING, Status.ACCEPTED)
+    bench.store.apply("job_1", events.Cancel())
+    job = bench.work_until(Status.CANCELLED)
+    assert job.attempt is not None
+    assert job.attempt.seen is TaskStatus.CANCEL
+
+
+def test_a_late_success_rescues_a_failed_job(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.faults(fail_tasks=1)
+    bench.add()
+    failed = bench.work_until(Status.FAILED)
+    assert failed.attempt is not None
+    assert failed.attempt.task_id is not None
+    late = events.TaskSeen(
+        failed.current, failed.attempt.task_id, TaskStatus.SUCCESS, 100, "http://127.0.0.1:9/x.png", source="callback"
+    )
+    assert bench.store.apply("job_1", late).after.status is Status.COLLECTING
+    collect(bench.context, "job_1")
+    assert bench.store.get("job_1").collect_failures == 1
+
+
+def test_a_server_without_a_list_is_asked_one_by_one(open_bench: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = open_bench("plus")
+    monkeypatch.setattr(bench.context.proxy, "list_by_ids", lambda _: NoSuchCall())
+    bench.add()
+    assert bench.work_until(Status.SUCCEEDED).submissions == 1
+
+
+def test_an_api_that_cannot_be_asked_is_asked_again_later(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    bench.submit()
+    bench.faults(fail_queries=1)
+    for _ in range(3):
+        assert not bench.sweep().status.final
+    bench.faults(fail_queries=0)
+    assert bench.work_until(Status.SUCCEEDED).claims == 1
+
+
+def test_a_cancel_that_comes_too_late_leaves_the_picture(open_bench: Open) -> None:
+    bench = open_bench("open-source")  # has no call to cancel
+    bench.add()
+    bench.submit()
+    bench.store.apply("job_1", events.Cancel())
+    assert bench.work_until(Status.SUCCEEDED, Status.CANCELLED).status is Status.SUCCEEDED
+
+
+def test_an_unsure_job_is_not_parked_while_the_api_is_away(open_bench: Open) -> None:
+    bench = open_bench("plus", unsure_limit_seconds=0.1)
+    bench.faults(lose_answer=1, fail_queries=1)
+    bench.add()
+    assert bench.submit().status is Status.UNSURE
+    give_up_at = time.monotonic() + 1.0
+    while time.monotonic() < give_up_at:
+        assert bench.sweep().status is Status.UNSURE
+    bench.faults(lose_answer=0, fail_queries=0)
+    assert bench.work_until(Status.SUCCEEDED, Status.PARKED).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize(("fault", "on", "off"), [("fail_queries", 1, 0), ("refuse_key", True, False)])
+def test_an_accepted_job_is_not_parked_while_the_api_cannot_be_asked(
+    open_bench: Open, fault: str, on: Any, off: Any
+) -> None:
+    bench = open_bench("plus", task_limit_seconds=0.1)
+    bench.add()
+    assert bench.submit().status is Status.ACCEPTED
+    bench.faults(**{fault: on})
+    give_up_at = time.monotonic() + 1.0
+    while time.monotonic() < give_up_at:
+        assert not bench.sweep().status.final
+    bench.faults(**{fault: off})
+    assert bench.work_until(Status.SUCCEEDED, Status.PARKED).submissions == 1
+
+
+def test_a_gateway_that_keeps_its_list_to_itself_is_asked_one_by_one(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = open_bench("plus")
+    refused = CannotTell("HTTP 403", answered=False, key_refused=True)
+    monkeypatch.setattr(bench.context.proxy, "list_by_ids", lambda _: refused)
+    bench.add()
+    assert bench.work_until(Status.SUCCEEDED).submissions == 1
+    assert bench.store.gate.paused() is None

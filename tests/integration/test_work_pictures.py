@@ -1,0 +1,118 @@
+"""The pictures of finished tasks: expired, spoiled, lost or shared; and a picture to send that is gone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from jobs import events
+from jobs.job import Status, TaskStatus
+from ops.sandbox.faults import SPOILS
+from tests.integration.work import raising, reason
+from tests.integration.workbench import Open, wait_for
+from worker.collect import collect
+
+
+def test_a_picture_that_is_gone_fails_its_job_in_plain_words(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    job = bench.add()
+    stored = bench.context.images.find(job.request.images[0])
+    assert stored is not None
+    stored.path.unlink()
+    failed = bench.submit()
+    assert failed.reason is not None
+    assert (failed.status, failed.reason.kind) == (Status.FAILED, "invalid")
+    assert "enqueue the job again" in failed.reason.message
+
+
+@pytest.mark.parametrize("expire", ["once", True])
+def test_an_expired_link_is_renewed(open_bench: Open, expire: str | bool) -> None:
+    bench = open_bench("plus")
+    bench.faults(expire_links=expire)
+    bench.add()
+    assert bench.work_until(Status.SUCCEEDED, Status.PARKED).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_spoiled_picture_is_fetched_until_it_is_right(open_bench: Open, spoil: str) -> None:
+    bench = open_bench("plus")
+    bench.faults(spoil_pictures=spoil)
+    bench.add()
+    wait_for(lambda: bench.work_until(*Status).collect_failures >= 2, lambda: str(bench.history()))
+    assert bench.store.get("job_1").status is Status.COLLECTING
+    bench.faults(spoil_pictures="")
+    job = bench.work_until(Status.SUCCEEDED, Status.PARKED)
+    assert job.picture is not None
+    assert (job.status, job.picture.media_type) == (Status.SUCCEEDED, "image/png")
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_picture_that_never_comes_right_parks_its_job(open_bench: Open, spoil: str, renewed: bool) -> None:
+    """The API may give a fresh link each time that it is asked; that is no progress."""
+    bench = open_bench("plus", collect_limit_seconds=1.0)
+    bench.faults(spoil_for_good=spoil, expire_links=renewed)
+    bench.add()
+    job = bench.work_until(Status.SUCCEEDED, Status.PARKED)
+    assert job.reason is not None
+    assert (job.status, job.reason.kind, job.picture) == (Status.PARKED, "picture", None)
+    assert len(bench.accepted()) == 1
+
+
+def test_a_lost_collect_wake_up_is_sent_again(open_bench: Open) -> None:
+    bench = open_bench("plus", lease_seconds=0.05)
+    bench.add()
+    bench.submit()
+    wait_for(lambda: bench.sweep().status is Status.COLLECTING, lambda: str(bench.history()))
+    bench.wakeups.collects.clear()
+    wait_for(lambda: bool(bench.sweep() and bench.wakeups.collects), lambda: "no wake-up came")
+    collect(bench.context, "job_1")
+    collect(bench.context, "job_1")  # again: harmless
+    assert bench.store.get("job_1").status is Status.SUCCEEDED
+    assert sum("collected" in line for line in bench.history()) == 1
+
+
+def test_a_worker_that_is_to_leave_gives_its_download_up(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    bench.submit()
+    wait_for(lambda: bench.sweep().status is Status.COLLECTING, lambda: str(bench.history()))
+    bench.context.leaving.set()
+    collect(bench.context, "job_1")
+    assert bench.store.get("job_1").status is Status.COLLECTING
+    bench.context.leaving.clear()
+    bench.work_until(Status.SUCCEEDED)
+
+
+def test_a_picture_that_cannot_be_kept_is_fetched_again_later(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    bench.submit()
+    wait_for(lambda: bench.sweep().status is Status.COLLECTING, lambda: str(bench.history()))
+    with monkeypatch.context() as full:
+        full.setattr("jobs.download.Downloads.fetch", raising(OSError(28, "No space left on device")))
+        collect(bench.context, "job_1")
+    assert bench.store.get("job_1").collect_failures == 1
+    assert "No space left" in bench.history()[-1]
+    bench.work_until(Status.SUCCEEDED)
+
+
+def test_two_jobs_with_one_picture_are_both_parked(open_bench: Open) -> None:
+    """I5: the API swapped pictures, so neither job can be trusted to have its own."""
+    bench = open_bench("plus")
+    bench.add()
+    done = bench.work_until(Status.SUCCEEDED)
+    assert done.picture is not None
+    bench.add("job_2")
+    bench.submit("job_2")
+    seen = events.TaskSeen(1, "t-other", TaskStatus.SUCCESS, 100, "http://cdn/1")
+    bench.store.apply("job_2", events.NoAnswer(1, "lost"))
+    job = bench.store.get("job_2")
+    assert job.attempt is not None
+    bench.store.apply("job_2", dataclasses.replace(seen, task_id=job.attempt.task_id or "t-other"))
+    bench.store.apply("job_2", events.Collected(1, done.picture))
+    for job_id in ("job_1", "job_2"):
+        assert (bench.store.get(job_id).status, reason(bench.store.get(job_id))) == (Status.PARKED, "conflict")
