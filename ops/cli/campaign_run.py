@@ -1,69 +1,32 @@
-"""One run of a manifest: checked first, then enqueued, worked on and exported."""
+"""One run of a manifest: enqueued, worked on and exported."""
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from jobs.download import Downloads
-from jobs.errors import BlendqError, ManifestError, RowProblem, StoreUnavailable, UpstreamRefused, UsageError
-from jobs.images import ImageStore
+from jobs.errors import BlendqError, StoreUnavailable, UpstreamRefused
 from jobs.job import Status
 from jobs.pause import BUDGET, OWN_REASONS, Pause
-from jobs.settings import Settings
 from ops.cli.output import note
-from ops.cli.progress import Display, Progress, finished, in_flight, open_display, total
-from ops.local import LocalStack, SandboxChoice, sandbox_settings
-from ops.ownership import data_dir_errors, make_data_dir
-from producer.campaign import check_name
+from ops.cli.progress import Display, Progress, counted, finished, in_flight, open_display, total
+from ops.cli.run_plan import RunPlan
+from ops.local import LocalStack
 from producer.client import Producer
-from producer.enqueued import Enqueued, as_told
-from producer.export import ExportSummary, Form, export
-from producer.manifest import Row, good_rows
-from producer.pictures import Pictures
-from producer.smaller import Fit
-from producer.sources import Source
+from producer.enqueued import Enqueued
+from producer.export import ExportSummary, export
 
 POLL_SECONDS = 0.25
 BATCH_ROWS = 500
+# It is of interest how fast so many are enqueued.
+MANY_ROWS = 1000
 # A server that was killed is back in a moment; one that stays away this long needs a person.
 SERVER_PATIENCE_SECONDS = 30.0
 INTERRUPTED = 130
 SOME_FAILED = 3
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What was asked for, checked: from here on nothing of it can be wrong. `changes` are to the campaign's plan."""
-
-    settings: Settings
-    sandbox: SandboxChoice | None
-    campaign: str
-    out: Path
-    source: Source
-    changes: Mapping[str, object]
-    form: Form
-    pictures: Pictures
-    total: int
-    reuse: bool = False
-    cancel_others: bool = False
-
-    def rows(self) -> Iterator[tuple[Row, Row]]:
-        """Each row as it is told of, and with its pictures by digest; read again, so that none has to be held.
-
-        Raises:
-            ManifestError: the rows are no longer those that were checked.
-        """
-        for row in good_rows(self.source.name, self.source.rows()):
-            stored = self.pictures.stored(row)
-            if isinstance(stored, RowProblem):
-                raise ManifestError(f"{self.source.name}: {stored}; it was right before: run the same command again")
-            yield as_told(row), stored
 
 
 @dataclass
@@ -103,78 +66,7 @@ class Outcome:
         return self.after.get(name, 0) - self.before.get(name, 0)
 
 
-# Checking ----------------------------------------------------------------------------------------------------------
-
-
-def make_plan(
-    settings: Settings,
-    choice: SandboxChoice | None,
-    source: Source,
-    campaign: str,
-    out: Path,
-    changes: Mapping[str, object],
-    upload: Fit | None,
-    form: Form,
-    reuse: bool = False,
-    cancel_others: bool = False,
-) -> Plan:
-    """
-    Raises:
-        UsageError: the data folder, the folder for the pictures, or the campaign's name.
-        ManifestError: any of the rows and pictures.
-    """
-    check_name(campaign)
-    with open_pictures(own_settings(settings, choice), upload) as pictures:
-        total = sum(1 for _ in good_rows(source.name, pictures.prepare(source.rows())))
-    check_writable(out)
-    return Plan(settings, choice, campaign, out, source, changes, form, pictures, total, reuse, cancel_others)
-
-
-def own_settings(settings: Settings, choice: SandboxChoice | None) -> Settings:
-    """Those of the stack that is to run; its data folder exists.
-
-    Raises:
-        UsageError: it cannot be made.
-    """
-    own = sandbox_settings(settings, choice) if choice else settings
-    make_data_dir(settings.data_dir)
-    make_data_dir(own.data_dir)
-    return own
-
-
-@contextmanager
-def open_pictures(settings: Settings, fit: Fit | None) -> Iterator[Pictures]:
-    """For checking rows; pictures are made to fit. What was fetched from the web meanwhile is known afterwards too.
-
-    Raises:
-        UsageError: the data folder cannot be written.
-    """
-    images = ImageStore(
-        settings.data_dir / "images", max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels
-    )
-    with data_dir_errors(settings.data_dir), closing(Downloads.from_settings(settings)) as web:
-        yield Pictures(images, web, fit=fit)
-
-
-def check_writable(out: Path) -> None:
-    """Make the folder, and see that files can be made in it.
-
-    Raises:
-        UsageError: they cannot.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        why = "a file is in its way" if isinstance(error, FileExistsError) else error.strerror
-        raise UsageError(f"folder {out}: cannot be written ({why}); choose another with --out") from error
-
-
-# Running -----------------------------------------------------------------------------------------------------------
-
-
-def carry_out(plan: Plan, began: float) -> Outcome:
+def carry_out(plan: RunPlan, began: float) -> Outcome:
     outcome = Outcome()
     with LocalStack(plan.settings, plan.sandbox) as stack:
         outcome.data_dir = stack.settings.data_dir
@@ -196,11 +88,12 @@ def carry_out(plan: Plan, began: float) -> Outcome:
     return outcome
 
 
-def _enqueue(plan: Plan, producer: Producer, outcome: Outcome, enqueued: Enqueued) -> None:
+def _enqueue(plan: RunPlan, producer: Producer, outcome: Outcome, enqueued: Enqueued) -> None:
     # A run is a person's wish to try again, so it lifts what an earlier wrong key has stopped.
     producer.store.gate.resume()
     _change_plan(plan, producer)
-    rows = plan.rows()
+    began = time.monotonic()
+    rows = counted(plan.rows(), lambda count, seconds: _rate(f"{count:,} of {plan.total:,}", count, seconds))
     new, unfinished = 0, set[str]()
     while batch := list(islice(rows, BATCH_ROWS)):
         requests, takes = [stored.request for _, stored in batch], [stored.take for _, stored in batch]
@@ -213,12 +106,18 @@ def _enqueue(plan: Plan, producer: Producer, outcome: Outcome, enqueued: Enqueue
             if not created and not job.status.final:
                 unfinished.add(job.id)
         outcome.enqueued += len(pairs)
+    if outcome.enqueued >= MANY_ROWS:
+        note(_rate(f"{outcome.enqueued:,}", outcome.enqueued, time.monotonic() - began))
     counts = producer.store.counts(plan.campaign)
     if total(counts) - finished(counts) > new + len(unfinished):
         _look_at_others(plan, producer, outcome, enqueued)
 
 
-def _look_at_others(plan: Plan, producer: Producer, outcome: Outcome, enqueued: Enqueued) -> None:
+def _rate(what: str, count: int, seconds: float) -> str:
+    return f"{what} rows enqueued ({count / max(seconds, 0.001):,.0f}/s)"
+
+
+def _look_at_others(plan: RunPlan, producer: Producer, outcome: Outcome, enqueued: Enqueued) -> None:
     """The campaign has more than the rows: their follow-ups; or what was enqueued otherwise, or was a row once."""
     control = producer.campaign(plan.campaign)
     own = {job_id for _, job_id in enqueued.entries()}
@@ -237,7 +136,7 @@ def _look_at_others(plan: Plan, producer: Producer, outcome: Outcome, enqueued: 
         )
 
 
-def _change_plan(plan: Plan, producer: Producer) -> None:
+def _change_plan(plan: RunPlan, producer: Producer) -> None:
     """Before the first job may go. A larger budget is a person's wish to go on."""
     if not plan.changes:
         return
@@ -249,7 +148,7 @@ def _change_plan(plan: Plan, producer: Producer) -> None:
         control.resume()
 
 
-def _work(plan: Plan, stack: LocalStack, producer: Producer, outcome: Outcome) -> None:
+def _work(plan: RunPlan, stack: LocalStack, producer: Producer, outcome: Outcome) -> None:
     counts = producer.store.counts(plan.campaign)
     if finished(counts) == total(counts):
         return  # nothing is left to do, so nothing more is started

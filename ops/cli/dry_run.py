@@ -15,8 +15,9 @@ from jobs.images import ImageStore
 from jobs.job import Job
 from jobs.request import BlendRequest
 from jobs.settings import Settings
-from ops.cli.campaign_run import BATCH_ROWS, open_pictures
+from ops.cli.campaign_run import BATCH_ROWS
 from ops.cli.output import duration, error, print_json, print_pairs
+from ops.cli.run_plan import open_pictures
 from producer.client import Producer
 from producer.identity import job_id
 from producer.manifest import Row, good_rows

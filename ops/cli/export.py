@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from jobs.job import Status
-from ops.cli.campaign_run import check_writable
 from ops.cli.output import print_json, print_pairs
 from ops.cli.place import Place, place_options
 from ops.cli.run_options import embed_option, name_option
+from ops.cli.run_plan import check_writable
 from ops.cli.values import Folder
 from producer.campaign import summary
 from producer.export import Form, export

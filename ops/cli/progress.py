@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,6 +20,7 @@ from jobs.job import FINAL, Status
 from ops.cli.output import duration, note
 
 PLAIN_LINE_SECONDS = 5.0
+T = TypeVar("T")
 # What people see: several statuses that differ only inside are one word.
 WORDS = {
     "succeeded": (Status.SUCCEEDED,),
@@ -88,6 +89,21 @@ class Progress:
 
     def line(self) -> str:
         return f"{finished(self.counts)}/{total(self.counts)} done: {self.statuses()} · {self.pace()}"
+
+
+def counted(items: Iterable[T], words: Callable[[int, float], str]) -> Iterator[T]:
+    """The same items, and every few seconds a line for people.
+
+    Args:
+        items: what takes long.
+        words: the line, by how many there were and the seconds since the first was asked for.
+    """
+    began = said = time.monotonic()
+    for count, item in enumerate(items, 1):
+        yield item
+        if (now := time.monotonic()) - said >= PLAIN_LINE_SECONDS:
+            note(words(count, now - began))
+            said = now
 
 
 class Display(ABC):

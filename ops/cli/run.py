@@ -30,7 +30,8 @@ from ops.cli.values import Folder
 
 if TYPE_CHECKING:
     from jobs.pause import Pause
-    from ops.cli.campaign_run import Outcome, Plan
+    from ops.cli.campaign_run import Outcome
+    from ops.cli.run_plan import RunPlan
     from producer.smaller import Fit
     from producer.sources import Source
 
@@ -109,7 +110,8 @@ def run(
     choice = sandbox_choice(settings, sandbox, speed)
     with signals_interrupt():
         # A second's worth of libraries.
-        from ops.cli.campaign_run import carry_out, make_plan, own_settings  # noqa: PLC0415
+        from ops.cli.campaign_run import carry_out  # noqa: PLC0415
+        from ops.cli.run_plan import make_plan, own_settings  # noqa: PLC0415
         from ops.cli.run_source import source_of  # noqa: PLC0415
         from producer.campaign import campaign_name  # noqa: PLC0415
         from producer.export import Form  # noqa: PLC0415
@@ -155,7 +157,7 @@ def _dry_run(
     return report(found, campaign, settings, as_json)
 
 
-def _report(plan: Plan, outcome: Outcome, as_json: bool) -> None:
+def _report(plan: RunPlan, outcome: Outcome, as_json: bool) -> None:
     numbers = _numbers(plan, outcome)
     if as_json:
         print_json(numbers)
@@ -176,7 +178,7 @@ def _report(plan: Plan, outcome: Outcome, as_json: bool) -> None:
         note(f"all {plan.total} were done already; nothing was submitted")
 
 
-def _paused(plan: Plan, pause: Pause) -> str:
+def _paused(plan: RunPlan, pause: Pause) -> str:
     place = place_words(plan.settings, plan.sandbox)
     go_on = f"`blendq campaign resume {plan.campaign}{place}`, then run the same command again"
     if pause.kind == BUDGET:
@@ -198,7 +200,7 @@ def refusal(pause: Pause) -> str:
     return f"{stopped}: {advice}, then run the same command again"
 
 
-def _numbers(plan: Plan, outcome: Outcome) -> dict[str, Any]:
+def _numbers(plan: RunPlan, outcome: Outcome) -> dict[str, Any]:
     counts = {status: outcome.exported.counts.get(status, 0) if outcome.exported else 0 for status in Status}
     total = outcome.exported.total if outcome.exported else plan.total
     return {
@@ -222,7 +224,7 @@ def _numbers(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _words(plan: Plan, outcome: Outcome, numbers: Mapping[str, Any]) -> dict[str, object]:
+def _words(plan: RunPlan, outcome: Outcome, numbers: Mapping[str, Any]) -> dict[str, object]:
     kept = ("total", "succeeded", "failed", "parked", "cancelled", "unfinished")
     words: dict[str, object] = {name: numbers[name] for name in kept if numbers[name] or name in kept[:2]}
     words |= {"done before": numbers["done_before"]}
