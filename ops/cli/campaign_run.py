@@ -13,6 +13,7 @@ from jobs.job import Status
 from jobs.pause import BUDGET, OWN_REASONS, Pause
 from ops.cli.output import note
 from ops.cli.progress import Display, Progress, counted, finished, in_flight, open_display, total
+from ops.cli.refreshing import Refreshing
 from ops.cli.run_plan import RunPlan
 from ops.local import LocalStack
 from producer.client import Producer
@@ -73,16 +74,20 @@ def carry_out(plan: RunPlan, began: float) -> Outcome:
         stack.start_server()
         with Producer(stack.settings) as producer, Enqueued(outcome.data_dir) as enqueued:
             outcome.before = producer.store.counts(plan.campaign)
+
+            def write() -> ExportSummary:
+                return export(enqueued.entries(), producer.store, producer.images, plan.out, plan.form)
+
             try:
                 _enqueue(plan, producer, outcome, enqueued)
-                _work(plan, stack, producer, outcome)
+                _work(plan, stack, producer, outcome, Refreshing(write))
             except KeyboardInterrupt:
                 outcome.interrupted = True
                 note("stopping; Ctrl-C once more stops at once")
             stack.stop_rest()
             outcome.after = producer.store.counts(plan.campaign)
             if outcome.enqueued == plan.total:  # half a list would look like a whole one
-                outcome.exported = export(enqueued.entries(), producer.store, producer.images, plan.out, plan.form)
+                outcome.exported = write()
                 outcome.differences = enqueued.differences(plan.source)
     outcome.seconds = time.monotonic() - began
     return outcome
@@ -148,7 +153,7 @@ def _change_plan(plan: RunPlan, producer: Producer) -> None:
         control.resume()
 
 
-def _work(plan: RunPlan, stack: LocalStack, producer: Producer, outcome: Outcome) -> None:
+def _work(plan: RunPlan, stack: LocalStack, producer: Producer, outcome: Outcome, refreshing: Refreshing) -> None:
     counts = producer.store.counts(plan.campaign)
     if finished(counts) == total(counts):
         return  # nothing is left to do, so nothing more is started
@@ -158,10 +163,17 @@ def _work(plan: RunPlan, stack: LocalStack, producer: Producer, outcome: Outcome
     note(f"{total(counts) - finished(counts)} of {plan.total} to do as campaign {plan.campaign}; starting")
     stack.start_rest()
     with open_display() as display:
-        _follow(plan.campaign, stack, producer, display, outcome)
+        _follow(plan.campaign, stack, producer, display, outcome, refreshing)
 
 
-def _follow(campaign: str, stack: LocalStack, producer: Producer, display: Display, outcome: Outcome) -> None:
+def _follow(
+    campaign: str,
+    stack: LocalStack,
+    producer: Producer,
+    display: Display,
+    outcome: Outcome,
+    refreshing: Refreshing,
+) -> None:
     """Show how it goes on, until nothing is left; or until nothing more is submitted, and nothing is on its way."""
     began = seen = time.monotonic()
     control = producer.campaign(campaign)
@@ -182,4 +194,5 @@ def _follow(campaign: str, stack: LocalStack, producer: Producer, display: Displ
             if (refused or paused) and not in_flight(counts):
                 outcome.refused, outcome.paused = refused, paused
                 return
+            refreshing.look(finished(counts))
         time.sleep(POLL_SECONDS)
