@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from jobs.errors import BlendqError, StoreUnavailable
@@ -50,7 +52,7 @@ def test_it_takes_a_small_share_of_the_time(clock: Clock) -> None:
     for finished in range(1, 4000):
         clock.now += 1
         refreshing.look(finished)
-    gaps = [later - earlier for earlier, later in zip(began, began[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(began)]
     assert len(gaps) > 10
     assert all(10 / gap <= SHARE for gap in gaps)
 
