@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -16,6 +16,8 @@ import httptools
 CONNECTIONS = 32
 
 Heard = Callable[[int, bytes], None]
+# In pieces, which are never put together: a large one costs no copy.
+Message = Sequence[bytes]
 
 
 class Callers:
@@ -33,7 +35,7 @@ class Callers:
     def call(self, url: str, body: bytes) -> None:
         parts = urlsplit(url)
         message = request("POST", parts.netloc, parts.path, body)
-        self._server(parts.netloc).ask(message, lambda code, _: self._count(code))
+        self._server(parts.netloc).ask([message], lambda code, _: self._count(code))
 
     def _count(self, code: int) -> None:
         self.codes[code] += 1
@@ -49,8 +51,12 @@ class Callers:
 
 
 def request(method: str, netloc: str, path: str, body: bytes = b"") -> bytes:
-    head = f"{method} {path} HTTP/1.1\r\nHost: {netloc}\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    return head(method, netloc, path, len(body)) + body
+
+
+def head(method: str, netloc: str, path: str, body_bytes: int) -> bytes:
+    lines = f"{method} {path} HTTP/1.1\r\nHost: {netloc}\r\nContent-Type: application/json\r\n"
+    return f"{lines}Content-Length: {body_bytes}\r\n\r\n".encode()
 
 
 class Server:
@@ -65,11 +71,11 @@ class Server:
         self._host, _, port = netloc.rpartition(":")
         self._port = int(port)
         self._room = connections
-        self._waiting: deque[tuple[bytes, Heard]] = deque()
+        self._waiting: deque[tuple[Message, Heard]] = deque()
         self._free: list[_Line] = []
         self._connecting: set[asyncio.Task[None]] = set()
 
-    def ask(self, message: bytes, heard: Heard) -> None:
+    def ask(self, message: Message, heard: Heard) -> None:
         """Send it as soon as a connection is free; `heard` gets the answer's code and body, or 0 when none came."""
         if self._free:
             self._free.pop().ask(message, heard)
@@ -118,10 +124,10 @@ class _Line(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self._server.free(self)
 
-    def ask(self, message: bytes, heard: Heard) -> None:
+    def ask(self, message: Message, heard: Heard) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._heard, self._body = heard, b""
-        self.transport.write(message)
+        self.transport.writelines(message)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
