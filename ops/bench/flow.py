@@ -40,6 +40,7 @@ SAMPLE_SECONDS = 0.1
 # Enough for what the API can do in the whole run, twice.
 SPARE = 2
 SETTLING_TASKS = 2
+STEADY = "steady"
 EXPRESS_SECONDS = 1.5
 
 
@@ -76,19 +77,29 @@ class Api:
     def __init__(self, box: SandboxProcess, cores: int) -> None:
         self.box = box
         self.cores = cores
-        self.accounts = 0
+        self._up = True
         self._http = httpx.Client(timeout=5)
 
+    def stop(self) -> None:
+        self.box.kill()
+        self._up = False
+
     def resize(self, accounts: int) -> None:
-        self.accounts = accounts
+        if not self._up:
+            self.box.start()
+            self._up = True
         self._http.post(f"{self.box.url}/sandbox/accounts", json={"accounts": accounts}).raise_for_status()
 
     def working(self) -> tuple[int, int]:
         """How many tasks run and wait on the accounts that it has."""
+        if not self._up:
+            return 0, 0
         rows = self._http.get(f"{self.box.url}/sandbox/accounts").json()
         return sum(row["runningCount"] for row in rows), sum(row["queueCount"] for row in rows)
 
     def answers(self) -> Counter[str]:
+        if not self._up:
+            return Counter()
         # Entries that are not wanted are skipped: the list of all that was accepted grows long.
         return Counter(self._http.get(f"{self.box.url}/sandbox/ledger?since=1000000000").json()["answers"])
 
@@ -125,7 +136,7 @@ def _enough(options: argparse.Namespace) -> int:
 
 def _enqueue(producer: Producer, count: int) -> None:
     side = next(n for n in itertools.count(2) if n * (n - 1) >= count)
-    pictures = [_picture(number) for number in range(side)]
+    pictures = [producer.images.put_bytes(_picture(number), name=str(number)).digest for number in range(side)]
     pairs = itertools.islice(itertools.permutations(pictures, 2), count)
     for _ in producer.enqueue_many((BlendRequest(images=pair) for pair in pairs), campaign="flow"):
         pass
@@ -146,11 +157,11 @@ def phases(options: argparse.Namespace) -> list[Phase]:
     unit, accounts = options.phase_seconds, options.accounts
     return [
         Phase("from nothing", unit, accounts),
-        Phase("steady", 2 * unit, accounts),
-        Phase("halved", unit, max(1, accounts // 2)),
-        Phase("doubled", unit, accounts),
-        Phase("down", unit / 2, None),
-        Phase("back", unit, accounts),
+        Phase(STEADY, 2 * unit, accounts),
+        Phase("half gone", unit, max(1, accounts // 2)),
+        Phase("all back", unit, accounts),
+        Phase("API down", unit / 2, None),
+        Phase("up again", unit, accounts),
     ]
 
 
@@ -161,7 +172,7 @@ def watch(api: Api, producer: Producer, phase: Phase, began: float) -> Iterator[
     while (now := time.monotonic()) < end:
         next(express)
         flow, seen = producer.store.throttle.read()
-        running, waiting = api.working() if phase.accounts is not None else (0, 0)
+        running, waiting = api.working()
         capacity = (phase.accounts or 0) * api.cores
         yield Sample(now - began, seen.held, running, waiting, capacity, flow.slots)
         time.sleep(max(0.0, SAMPLE_SECONDS - (time.monotonic() - now)))
@@ -187,27 +198,29 @@ def outcome(phase: Phase, samples: Sequence[Sample], answers: Counter[str], task
     return Outcome(phase.name, share, dict(answers), samples[-1].slots, followed)
 
 
-def run(folder: Path, options: argparse.Namespace) -> tuple[list[Sample], list[Outcome], dict[str, Any]]:
+def run(folder: Path, options: argparse.Namespace) -> tuple[list[Sample], list[Outcome], dict[str, str]]:
     samples: list[Sample] = []
     outcomes: list[Outcome] = []
+    told: dict[str, str] = {}
     with running(folder, options) as (api, producer):
         began = time.monotonic()
         for phase in phases(options):
-            if phase.accounts is None:
-                api.box.kill()
-                before: Counter[str] = Counter()
-            else:
-                if phase.name == "back":
-                    api.box.start()
-                api.resize(phase.accounts)
-                before = api.answers()
+            _enter(api, phase)
+            since, before = producer.store.now(), api.answers()
             seen = list(watch(api, producer, phase, began))
-            answers = api.answers() - before if phase.accounts is not None else Counter()
-            samples += seen
-            outcomes.append(outcome(phase, seen, answers, sum(options.task_seconds) / 2))
+            outcomes.append(outcome(phase, seen, api.answers() - before, sum(options.task_seconds) / 2))
             print(outcomes[-1].line, flush=True)
-        told = delays(producer.store, "flow", "express")
+            samples += seen
+            if phase.name == STEADY:
+                told = delays(producer.store, since, producer.store.now(), ("flow", "express"))
     return samples, outcomes, told
+
+
+def _enter(api: Api, phase: Phase) -> None:
+    if phase.accounts is None:
+        api.stop()
+    else:
+        api.resize(phase.accounts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,12 +32,14 @@ class Way:
                 yield line.at
 
 
-def delays(store: JobStore, *campaigns: str) -> dict[str, str]:
+def delays(store: JobStore, since: datetime, until: datetime, campaigns: Sequence[str]) -> dict[str, str]:
     """Median and 95th percentile of each step, in ms; the whole way for each campaign by itself.
 
-    A release is matched with the newest slot that became free before it and has no other release yet.
+    A release is matched with the newest slot that became free before it and has no other release yet. So it must be a
+    time in which the number of slots hardly changed.
     """
-    ways = [Way(name, store.history(job.id)) for name in campaigns for job in _begun(store, name)]
+    begun = [Way(name, store.history(job.id)) for name in campaigns for job in _begun(store, name)]
+    ways = [Way(way.campaign, [line for line in way.lines if since <= line.at <= until]) for way in begun]
     told: dict[str, list[float]] = {}
     for way, freed in _replacements(ways):
         if (released := way.at("release")) and (claimed := way.at("claim")):

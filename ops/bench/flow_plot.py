@@ -57,8 +57,19 @@ def _svg(samples: Sequence[Sample], phases: Sequence[tuple[float, str]], end: fl
         yield f'<text x="{x(at) + 4:.1f}" y="{TOP + 10}" fill="#555">{name}</text>'
         yield f'<text x="{x(at):.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{at:.0f} s</text>'
     for number, (name, colour, value) in enumerate(_LINES):
-        points = " ".join(f"{x(one.at):.1f},{y(value(one)):.1f}" for one in samples)
-        yield f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.3"/>'
+        steps = _steps([(x(one.at), y(value(one))) for one in samples])
+        yield f'<path d="{steps}" fill="none" stroke="{colour}" stroke-width="1.3"/>'
         yield f'<rect x="{LEFT + number * 120}" y="12" width="10" height="3" fill="{colour}"/>'
         yield f'<text x="{LEFT + number * 120 + 14}" y="17">{name}</text>'
     yield "</svg>"
+
+
+def _steps(points: Sequence[tuple[float, float]]) -> str:
+    """A line that goes on level until it changes."""
+    before = points[0][1]
+    words = [f"M{points[0][0]:.1f} {before:.1f}"]
+    for at, now in points:
+        if now != before:
+            words.append(f"H{at:.1f}V{now:.1f}")
+            before = now
+    return "".join(words) + f"H{points[-1][0]:.1f}"
