@@ -42,6 +42,7 @@ class Forecast:
     invalid: int = 0
     follow_ups: int = 0
     bytes_to_send: int = 0
+    at_once: int = START_SLOTS
     problem: ManifestError | None = field(default=None, repr=False)
 
     def numbers(self, settings: Settings) -> dict[str, Any]:
@@ -53,14 +54,10 @@ class Forecast:
             **{name: getattr(self, name) for name in ("new", "enqueued", "done", "reused", "duplicate", "invalid")},
             "follow_ups": self.follow_ups,
             "bytes_to_send": self.bytes_to_send,
+            "at_once": self.at_once,
             "cost": None if price is None else round((self.new + self.follow_ups) * price, 6),
-            "seconds": math.ceil((to_do + self.follow_ups) / at_once(settings)) * settings.seconds_per_job,
+            "seconds": math.ceil((to_do + self.follow_ups) / self.at_once) * settings.seconds_per_job,
         }
-
-
-def at_once(settings: Settings) -> int:
-    """How many jobs an estimate goes by: those that were set, else those that blendq begins with."""
-    return settings.slots or START_SLOTS
 
 
 def forecast(
@@ -84,7 +81,7 @@ def forecast(
     Raises:
         ManifestError: the manifest itself is bad; bad rows are counted, and named by `problem`.
     """
-    found = Forecast()
+    found = Forecast(at_once=_slots(settings, producer))
     with open_pictures(settings, fit) as pictures:
         sizes = _Sizes(pictures.images)
         rows = _noting_bad(good_rows(source.name, pictures.prepare(source.rows())), found)
@@ -92,6 +89,13 @@ def forecast(
         while batch := list(islice(rows, BATCH_ROWS)):
             _add(found, _fresh(batch, campaign, seen, found), producer, sizes, reuse)
     return found
+
+
+def _slots(settings: Settings, producer: Producer | None) -> int:
+    """As many as were set; else as many as were found so far, which is what blendq begins with where nothing was."""
+    if settings.slots is not None:
+        return settings.slots
+    return producer.store.throttle.read()[0].slots if producer else START_SLOTS
 
 
 def _noting_bad(rows: Iterator[Row], found: Forecast) -> Iterator[Row]:
@@ -171,7 +175,7 @@ def report(found: Forecast, campaign: str, settings: Settings, as_json: bool) ->
 
 
 def _words(numbers: Mapping[str, Any], settings: Settings) -> dict[str, object]:
-    how = f"{at_once(settings)} at once, {settings.seconds_per_job:g} s each"
+    how = f"{numbers['at_once']} at once, {settings.seconds_per_job:g} s each"
     words: dict[str, object] = {
         "campaign": numbers["campaign"],
         "rows": numbers["total"],
