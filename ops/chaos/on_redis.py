@@ -13,13 +13,14 @@ import redis
 
 from jobs.errands import Errands
 from jobs.job import Status
-from jobs.keys import BROKER_PREFIX
-from jobs.queue import Wakeups, make_app
+from jobs.keys import Keys
+from jobs.queue import QUEUE_LISTS, Wakeups, make_app
 from jobs.settings import Settings
 from ops.chaos.scene import Action, Scene
 from ops.chaos.schedule import Fault
 
-QUEUES = [f"{BROKER_PREFIX}{name}" for name in ("submit", "collect", "control")]
+# Where wake-ups wait: the messages, and the names of the jobs that they are about.
+LISTS = [*QUEUE_LISTS, *map(Keys().errands, ("submit", "collect"))]
 THIEVES = 6
 # Nobody listens there: a server that follows it takes no writes, and never loses what it has.
 NO_PRIMARY = ("127.0.0.1", "1")
@@ -75,14 +76,14 @@ def read_only(scene: Scene, _fault: Fault) -> Iterator[None]:
 
 @contextmanager
 def wakeups_lost(scene: Scene, _fault: Fault) -> Iterator[None]:
-    """Somebody else takes the messages: whoever waits for one in Redis gets it only when it is his turn."""
+    """Somebody else takes messages and names: whoever waits for one in Redis gets it only when it is his turn."""
     over = threading.Event()
 
     def steal() -> None:
         with scene.admin() as admin:
             while not over.is_set():
                 try:
-                    admin.brpop(QUEUES, timeout=0.1)
+                    admin.brpop(LISTS, timeout=0.1)
                 except redis.RedisError:
                     time.sleep(0.1)
 
