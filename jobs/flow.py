@@ -29,8 +29,10 @@ LOOK_SECONDS = 1.0
 PROBE_ANSWERS = 10
 # Once it was found full, no raise is by more than such a share: what is too much has to wait.
 CAREFUL_SHARE = 1 / 4
-# A task is seen to be worked on a moment after it was answered. So many of the slots may be in that moment.
+# A task is seen to be worked on a moment after it was answered. So many of the slots may be in that moment; fewer while
+# the steps are large, since some servers say 1 to the first task that waits at each account.
 UNSEEN_SHARE = 1 / 8
+UNSEEN_SHARE_AT_FIRST = 1 / 12
 # Jobs that found every core taken wait for a while, on some account. So many of them, for each that is worked on, or
 # one, do not keep others from going.
 STRAY_SHARE = 1 / 10
@@ -206,7 +208,7 @@ def _full(flow: Flow, seen: Reading, policy: Policy) -> Flow:
         why = f"the API's accounts have {seen.cores} cores"
         return _raise(looked.but(cores_tried=seen.cores), seen, seen.cores - flow.slots, why)
     if flow.proving and not _known(flow, seen, policy):
-        return looked
+        return _doubtful(looked, seen)
     if flow.proving and seen.waiting < max(1, wanted):
         return _proved(looked, seen)
     if seen.waiting < wanted:
@@ -214,6 +216,12 @@ def _full(flow: Flow, seen: Reading, policy: Policy) -> Flow:
     if seen.taken >= flow.probe_at_taken:
         return _raise(looked, seen, 1, "to see whether there is room for more")
     return looked.but(step=1, proving=False)
+
+
+def _doubtful(flow: Flow, seen: Reading) -> Flow:
+    """Answered, and not seen to be worked on for so long that some may wait: from now on raises are careful."""
+    doubt = flow.answered_at is not None and seen.now > flow.answered_at + timedelta(seconds=2 * LOOK_SECONDS)
+    return flow.but(found=True) if doubt else flow
 
 
 def _proved(flow: Flow, seen: Reading) -> Flow:
@@ -231,7 +239,7 @@ def _known(flow: Flow, seen: Reading, policy: Policy) -> bool:
     if flow.answered_at is None:
         return False
     if policy.silence_seconds:  # callbacks tell at once what is worked on
-        return seen.unseen <= seen.working * UNSEEN_SHARE
+        return seen.unseen <= seen.working * (UNSEEN_SHARE if flow.found else UNSEEN_SHARE_AT_FIRST)
     return seen.now >= flow.answered_at + timedelta(seconds=policy.poll_min_seconds + ASKED_SECONDS)
 
 

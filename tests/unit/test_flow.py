@@ -57,6 +57,12 @@ def test_no_core_idles_and_few_jobs_wait(manner: Manner, busy: float, told_22: f
     assert abs(world.flow.slots - world.capacity) <= 5
 
 
+def test_a_ramp_does_not_overshoot_where_the_first_that_waits_is_told_1() -> None:
+    world = World(replace(QUICK, first_is_1=True), POLICY, 10, 3, 10)
+    world.run(40)
+    assert max(slots for *_, slots in world.trace) <= 1.5 * world.capacity
+
+
 def test_one_account_alone_is_not_flooded() -> None:
     world = settled(SLOW, accounts=1)
     world.run(3000)
