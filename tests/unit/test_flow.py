@@ -115,6 +115,21 @@ def test_one_that_waits_elsewhere_keeps_nobody_from_a_free_core() -> None:
     assert room(Flow(slots=31, proving=False), seen, POLICY) == 1
 
 
+def test_while_more_wait_than_is_bearable_none_goes() -> None:
+    few, many = (Reading(BEGINNING, held=20 + waiting, working=20, waiting=waiting) for waiting in (2, 3))
+    flow = Flow(slots=30, proving=False)
+    assert (room(flow, few, POLICY), room(flow, many, POLICY)) == (10, 0)
+
+
+def test_doubt_about_what_was_told_1_makes_raises_careful() -> None:
+    flow = Flow(slots=33, step=16, judge_at_taken=33)
+    for second in range(4):
+        seen = Reading(BEGINNING + timedelta(seconds=second), held=33, working=30, taken=33)
+        flow = look(flow, seen, POLICY)
+    assert (flow.slots, flow.found) == (33, True)
+    assert look(flow, replace(seen, now=BEGINNING + timedelta(seconds=9), working=33), POLICY).slots == 33 + 33 // 4
+
+
 def test_a_code_1_alone_proves_nothing() -> None:
     """Gateways write 1 for 22: only what is seen to be worked on makes it grow."""
     flow, seen = Flow(), Reading(BEGINNING, held=START_SLOTS, taken=START_SLOTS)
@@ -161,6 +176,7 @@ def test_slots_that_were_set_are_kept_whatever_is_seen() -> None:
     seen = Reading(BEGINNING, held=2, waiting=2, refused=5, taken=2)
     flow = look(Flow(slots=9), seen, POLICY, limit=4)
     assert flow.slots == 9
+    assert look(Flow(slots=9), replace(seen, refused=0), POLICY, limit=4).slots == 9
     assert room(Flow(), Reading(BEGINNING, held=2, waiting=2), POLICY, limit=4) == 2
 
 
