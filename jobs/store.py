@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import redis
@@ -370,6 +370,19 @@ class JobStore:
             pipeline = self._redis.pipeline(transaction=False)
             for status, job_id in held:
                 pipeline.zadd(self.keys.at(status), {job_id: until}, xx=True, gt=True)
+            pipeline.execute()
+
+    def look_again(self, jobs: Collection[Job]) -> None:
+        """Look at these as soon as tasks of their age are looked at, though nothing new was heard of them. No change
+        of a record; a job that is no longer in that status, or due sooner, is left alone.
+        """
+        now = self.now()
+        with unavailable():
+            pipeline = self._redis.pipeline(transaction=False)
+            for job in jobs:
+                began = (job.attempt and job.attempt.committed_at) or now
+                due = now + timedelta(seconds=self.policy.poll_seconds((now - began).total_seconds()))
+                pipeline.zadd(self.keys.at(job.status), {job.id: to_ms(due)}, xx=True, lt=True)
             pipeline.execute()
 
     # Inside ----------------------------------------------------------------------------------------------------

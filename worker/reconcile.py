@@ -92,6 +92,7 @@ def _ask_about_tasks(context: Context) -> int:
             continue  # while the API is away, or does not know us, the job's time does not run out
         heard += not isinstance(answer, CannotTell)
         _settle(context, _hear(context, job, answer))
+    context.store.look_again([job for job in jobs if isinstance(answers.get(_task_id(job) or ""), TaskView)])
     return heard
 
 

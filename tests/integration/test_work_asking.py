@@ -115,3 +115,27 @@ def test_a_gateway_that_keeps_its_list_to_itself_is_asked_one_by_one(
     bench.add()
     assert bench.work_until(Status.SUCCEEDED).submissions == 1
     assert bench.store.gate.paused() is None
+
+
+def test_a_task_of_which_nothing_is_new_is_asked_about_again_as_soon_as_its_age_says(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only when whoever asked would be given up: its end would be seen late, and its slot idle (I7)."""
+    bench = open_bench("plus", *ENDLESS_TASKS, poll_max_seconds=600)
+    bench.add()
+    bench.submit()
+    asked: list[Any] = []
+    ask = bench.context.proxy.list_by_ids
+
+    def counting(ids: Any) -> Any:
+        asked.append(ids)
+        return ask(ids)
+
+    monkeypatch.setattr(bench.context.proxy, "list_by_ids", counting)
+
+    def often() -> bool:
+        bench.sweep()
+        return len(asked) >= 4
+
+    wait_for(often, lambda: f"asked {len(asked)} times: {bench.history()}")
+    assert bench.store.get("job_1").status is Status.ACCEPTED
