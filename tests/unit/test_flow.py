@@ -33,9 +33,10 @@ def settled(manner: Manner = QUICK, *, accounts: int = 10, cores: int = 3, place
     return world
 
 
-def test_from_nothing_it_finds_what_the_api_can_do() -> None:
-    world = World(QUICK, POLICY, 10, 3, 10)
-    world.run(6.0)
+@pytest.mark.parametrize(("manner", "seconds"), [(QUICK, 6.0), (SLOW, 20.0), (GATEWAY, 30.0)])
+def test_from_nothing_it_finds_what_the_api_can_do(manner: Manner, seconds: float) -> None:
+    world = World(manner, POLICY, 10, 3, 10)
+    world.run(seconds)
     assert world.busy >= 0.9 * world.capacity, world.flow
 
 
