@@ -191,7 +191,7 @@ def _ceiled(flow: Flow, seen: Reading, refused: int) -> Flow:
 
 def _disproved(flow: Flow, seen: Reading, policy: Policy) -> Flow:
     """The last raise was too much: some of its jobs wait."""
-    if flow.step > 1 and not _known(flow, seen, policy):
+    if flow.step > 1 and not (_known(flow, seen, policy) or _doubtful(flow, seen, policy)):
         return flow  # nobody knows yet how many
     before = flow.slots - flow.step
     slots = before if flow.step == 1 else max(before, min(flow.slots - 1, seen.inside))
@@ -208,7 +208,7 @@ def _full(flow: Flow, seen: Reading, policy: Policy) -> Flow:
         why = f"the API's accounts have {seen.cores} cores"
         return _raise(looked.but(cores_tried=seen.cores), seen, seen.cores - flow.slots, why)
     if flow.proving and not _known(flow, seen, policy):
-        return _doubtful(looked, seen, policy)
+        return looked.but(found=flow.found or _doubtful(flow, seen, policy))
     if flow.proving and seen.waiting < max(1, wanted):
         return _proved(looked, seen)
     if seen.waiting < wanted:
@@ -216,14 +216,6 @@ def _full(flow: Flow, seen: Reading, policy: Policy) -> Flow:
     if seen.taken >= flow.probe_at_taken:
         return _raise(looked, seen, 1, "to see whether there is room for more")
     return looked.but(step=1, proving=False)
-
-
-def _doubtful(flow: Flow, seen: Reading, policy: Policy) -> Flow:
-    """Answered, and not seen to be worked on for so long that some may wait: from now on raises are careful."""
-    if not policy.silence_seconds or flow.answered_at is None:
-        return flow  # where no callbacks come it takes longer to be seen
-    long_ago = seen.now > flow.answered_at + timedelta(seconds=2 * LOOK_SECONDS)
-    return flow.but(found=True) if long_ago else flow
 
 
 def _proved(flow: Flow, seen: Reading) -> Flow:
@@ -243,6 +235,16 @@ def _known(flow: Flow, seen: Reading, policy: Policy) -> bool:
     if policy.silence_seconds:  # callbacks tell at once what is worked on
         return seen.unseen <= seen.working * (UNSEEN_SHARE if flow.found else UNSEEN_SHARE_AT_FIRST)
     return seen.now >= flow.answered_at + timedelta(seconds=policy.poll_min_seconds + ASKED_SECONDS)
+
+
+def _doubtful(flow: Flow, seen: Reading, policy: Policy) -> bool:
+    """Whether tasks were answered so long ago, and are not seen to be worked on, that they may wait in spite of a 1.
+
+    Where no callbacks come it takes longer to be seen, and is known then.
+    """
+    if not policy.silence_seconds or flow.answered_at is None:
+        return False
+    return seen.now > flow.answered_at + timedelta(seconds=2 * LOOK_SECONDS)
 
 
 def _wanted(seen: Reading, policy: Policy) -> int:

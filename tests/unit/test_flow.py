@@ -131,6 +131,14 @@ def test_doubt_about_what_was_told_1_makes_raises_careful() -> None:
     assert look(flow, replace(seen, now=BEGINNING + timedelta(seconds=9), working=33), POLICY).slots == 33 + 33 // 4
 
 
+def test_a_raise_that_was_too_much_is_taken_back_soon_also_where_some_that_wait_were_told_1() -> None:
+    flow = Flow(slots=65, step=32, judge_at_taken=65)
+    for second in range(4):
+        now = BEGINNING + timedelta(seconds=second)
+        flow = look(flow, Reading(now, held=65, working=30, waiting=25, taken=65), POLICY)
+    assert flow.slots == 40
+
+
 def test_a_code_1_alone_proves_nothing() -> None:
     """Gateways write 1 for 22: only what is seen to be worked on makes it grow."""
     flow, seen = Flow(), Reading(BEGINNING, held=START_SLOTS, taken=START_SLOTS)
