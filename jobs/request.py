@@ -20,7 +20,7 @@ from pydantic import (
 
 from jobs.actions import Action
 from jobs.errors import InvalidRequest
-from jobs.in_memory import ImageSource, as_text
+from jobs.pictures.in_memory import ImageSource, as_text
 from jobs.plain_words import in_plain_words
 
 MIN_IMAGES = 2

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from jobs.addresses import parse_networks
-from jobs.signature import secret_bytes
+from jobs.net.addresses import parse_networks
+from jobs.net.signature import secret_bytes
 
 
 def _http_url(value: str) -> str:

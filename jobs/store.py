@@ -16,24 +16,24 @@ from typing import Any
 
 import redis
 
-from jobs.changes import NEWEST, Changed, Changes
 from jobs.content import content_id
 from jobs.errors import EpochLost, InvalidRequest, JobNotFound, StoreUnavailable
 from jobs.events import Conflict, Event, Reuse
-from jobs.gate import Gate, rank
 from jobs.history import HistoryEntry
 from jobs.idempotency import content_of, digest_of, refused
 from jobs.idle import Idle
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change, Moment, advance
-from jobs.outbox import Outbox
 from jobs.policy import Policy
 from jobs.request import BlendRequest
 from jobs.server import from_ms, lua, refusal, repeatable, server_time, to_bytes, to_ms, to_text, to_time, unavailable
-from jobs.throttle import Throttle, period
-from jobs.turns import Turns
-from jobs.webhooks import Webhooks
+from jobs.slots.gate import Gate, rank
+from jobs.slots.throttle import Throttle, period
+from jobs.slots.turns import Turns
+from jobs.telling.changes import NEWEST, Changed, Changes
+from jobs.telling.outbox import Outbox
+from jobs.telling.webhooks import Webhooks
 from jobs.writes import NO_BOUNDS, Bounds, Deletion, Write, claims, to_doc
 
 _RECORD = ("doc", "version")

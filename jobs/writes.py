@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from jobs.changes import entry, shown
 from jobs.content import content_id
 from jobs.events import Act, Answer, Event, NoAnswer, Retry, Reuse
-from jobs.gate import rank
 from jobs.history import HistoryEntry
 from jobs.idempotency import digest_of
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change
-from jobs.notices import Notice
 from jobs.server import to_ms
+from jobs.slots.gate import rank
+from jobs.telling.changes import entry, shown
+from jobs.telling.notices import Notice
 
 # The names of the counts of a campaign.
 _SUMMED = ("submissions", "uncertain", "resubmissions", "queued_answers", "working", "waiting_there")

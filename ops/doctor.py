@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 import httpx
 import redis
 
-from jobs.addresses import is_public
 from jobs.epoch import Epoch
 from jobs.errors import BlendqError, EpochLost
 from jobs.keys import Keys
+from jobs.net.addresses import is_public
 from jobs.policy import Policy
 from jobs.queue import QUEUE_LISTS, make_app
 from jobs.server import connect, server_time, to_text, without_password

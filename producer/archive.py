@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import BlendqError
-from jobs.images import ImageStore
 from jobs.job import Job, Status
+from jobs.pictures.images import ImageStore
 from jobs.report import rfc3339
 from jobs.store import JobStore
 from jobs.writes import to_doc

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from jobs.errors import CampaignNotFound, UsageError
 from jobs.job import Status
-from jobs.pause import Pause
-from jobs.plan import DEFAULT_PLAN, Plan
+from jobs.slots.pause import Pause
+from jobs.slots.plan import DEFAULT_PLAN, Plan
 from jobs.store import JobStore
 
 MAX_NAME_CHARACTERS = 64

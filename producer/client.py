@@ -17,17 +17,16 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from jobs.actions import Action
-from jobs.changes import MAX_BLOCK_SECONDS, Changed
-from jobs.download import Downloads
 from jobs.epoch import Epoch
 from jobs.errands import Errands
 from jobs.errors import InvalidRequest, PictureMissing, StoreForbidden, StoreUnavailable
 from jobs.events import Cancel, Retry
 from jobs.idempotency import check_key
-from jobs.images import Check, ImageStore
 from jobs.job import Job, Status
 from jobs.keys import Keys
-from jobs.picture_formats import check_picture
+from jobs.net.download import Downloads
+from jobs.pictures.images import Check, ImageStore
+from jobs.pictures.picture_formats import check_picture
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
 from jobs.request import BlendRequest
@@ -35,6 +34,7 @@ from jobs.schedules import Schedules
 from jobs.server import connect, without_password
 from jobs.settings import Settings
 from jobs.store import Applied, JobStore
+from jobs.telling.changes import MAX_BLOCK_SECONDS, Changed
 from producer.campaign import check_name
 from producer.carrying_on import carry_on, read_actions
 from producer.control import CampaignControl
@@ -54,7 +54,7 @@ class Producer:
     Args:
         settings: by default those of the environment.
         keys: another prefix for another blendq on the same server.
-        check: decodes the pictures; where strangers send them, that of a `jobs.decoding.Decoder`.
+        check: decodes the pictures; where strangers send them, that of a `jobs.pictures.decoding.Decoder`.
 
     Raises:
         StoreForbidden: Redis does not let this user in.

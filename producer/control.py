@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from jobs.errors import BlendqError, UsageError
 from jobs.events import Cancel, Event, Retry
 from jobs.job import RETRIABLE, Job, Status
-from jobs.pause import PERSON, Pause
 from jobs.plain_words import in_plain_words
-from jobs.plan import Plan
+from jobs.slots.pause import PERSON, Pause
+from jobs.slots.plan import Plan
 from jobs.store import Applied, JobStore
 from producer.campaign import summary
 

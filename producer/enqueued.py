@@ -13,8 +13,8 @@ from typing import Self
 from jobs.errors import ManifestError, RowProblem
 from jobs.report import source_name
 from jobs.request import BlendRequest
-from producer.manifest import Row
-from producer.sources import Source
+from producer.manifests.manifest import Row
+from producer.manifests.sources import Source
 
 
 class Enqueued:

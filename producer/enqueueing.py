@@ -10,12 +10,12 @@ from jobs.epoch import Epoch
 from jobs.errors import InvalidRequest, PictureError, RowProblem
 from jobs.events import Act, Reuse
 from jobs.follow_ups import missing
-from jobs.images import ImageStore
 from jobs.job import Job
+from jobs.pictures.images import ImageStore
 from jobs.request import BlendRequest
 from jobs.store import Applied, JobStore
 from producer.identity import job_id
-from producer.manifest import Row
+from producer.manifests.manifest import Row
 from producer.pictures import Pictures
 
 # One script call each: large enough that the round trips and the fsync cost little, small enough that the server

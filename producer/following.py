@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from jobs.changes import Changed, present
 from jobs.errors import ChangesMissed, WaitTimeout
-from jobs.images import ImageStore
 from jobs.job import Job, Reason, Status
+from jobs.pictures.images import ImageStore
 from jobs.store import BEFORE_ALL, JobStore
+from jobs.telling.changes import Changed, present
 from producer.campaign import summary
 
 PAGE = 500

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from jobs.download import DownloadError, Downloads
 from jobs.errors import PictureError, RowProblem
-from jobs.images import ImageStore, StoredImage
+from jobs.net.download import DownloadError, Downloads
 from jobs.opening import name_of
+from jobs.pictures.images import ImageStore, StoredImage
 from jobs.report import source_name
 from jobs.request import is_address, is_data_url, is_digest, is_web_address
-from producer.manifest import Row
+from producer.manifests.manifest import Row
 from producer.smaller import ORIGINAL_MAX_BYTES, Fit, Smaller
 
 

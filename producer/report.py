@@ -7,8 +7,8 @@ from typing import Any
 
 from jobs.history import HistoryEntry
 from jobs.job import Attempt, Job, Status
-from jobs.plan import Plan
 from jobs.report import parent_json, picture_json, reason_json, rfc3339, source_name, upstream_json
+from jobs.slots.plan import Plan
 from producer.campaign import CampaignSummary
 
 

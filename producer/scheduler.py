@@ -16,7 +16,7 @@ from jobs.settings import Settings
 from producer.campaign import summary
 from producer.client import Producer
 from producer.enqueueing import BATCH_JOBS
-from producer.manifest import good_rows, read_manifest
+from producer.manifests.manifest import good_rows, read_manifest
 
 LOOK_SECONDS = 0.25
 QUEUE_SECONDS = 2.0

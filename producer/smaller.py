@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from jobs.errors import PictureError
 from jobs.files import create_once
-from jobs.images import ImageStore, StoredImage
+from jobs.pictures.images import ImageStore, StoredImage
 
 # Of a picture that is to become smaller; what is sent has the limit of the settings.
 ORIGINAL_MAX_BYTES = 256 << 20

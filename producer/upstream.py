@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.events import AnswerKind
-from jobs.flow import Flow, Reading
-from jobs.pause import Pause
 from jobs.report import rfc3339, shown_link
 from jobs.settings import Settings
+from jobs.slots.flow import Flow, Reading
+from jobs.slots.pause import Pause
+from jobs.slots.throttle import Move
 from jobs.store import JobStore
-from jobs.throttle import Move
 
 # So it is called until there are several.
 NAME = "default"

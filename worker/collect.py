@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from jobs.download import DownloadError, LinkExpiredError
 from jobs.events import Collected, CollectFailed, SeedTold
-from jobs.images import StoredImage
 from jobs.job import Attempt, Job, Picture, Status
+from jobs.net.download import DownloadError, LinkExpiredError
+from jobs.pictures.images import StoredImage
 from worker.context import Context
 from worker.lease import LeavingError
 from worker.proxy.lookups import Found

@@ -15,7 +15,7 @@ from typing import cast
 
 import httptools
 
-from jobs.connections import Connections
+from jobs.net.connections import Connections
 from worker import http
 from worker.http import Answer, Application, Head, Later, Reader
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from celery import Celery
 
-from jobs.download import Downloads
 from jobs.epoch import Epoch
 from jobs.errands import Errands
 from jobs.errors import SettingsError
-from jobs.images import ImageStore
+from jobs.net.download import Downloads
+from jobs.pictures.images import ImageStore
 from jobs.policy import Policy
 from jobs.queue import Wakeups
 from jobs.server import connect

@@ -8,8 +8,8 @@ from itertools import groupby
 
 from jobs.errors import EpochLost
 from jobs.events import Release
-from jobs.flow import room
-from jobs.plan import Contender, next_in_turn
+from jobs.slots.flow import room
+from jobs.slots.plan import Contender, next_in_turn
 from jobs.store import Applied, BudgetSpent, NoSlot
 from jobs.writes import Bounds
 from worker.context import Context

@@ -21,16 +21,16 @@ from typing import Self
 
 import httpcore
 
-from jobs.addresses import AddressRefused, AddressRules, parse_target
 from jobs.errors import StoreUnavailable, WebhookNotFound
 from jobs.files import kept
-from jobs.outbound import WIRE_ERRORS, Outbound, Pace, TooSlow
-from jobs.outbox import Due, Tries
+from jobs.net.addresses import AddressRefused, AddressRules, parse_target
+from jobs.net.outbound import WIRE_ERRORS, Outbound, Pace, TooSlow
+from jobs.net.signature import new_secret, signed_headers
 from jobs.policy import full_jitter
 from jobs.settings import Settings
-from jobs.signature import new_secret, signed_headers
 from jobs.store import JobStore
-from jobs.webhooks import Delivery
+from jobs.telling.outbox import Due, Tries
+from jobs.telling.webhooks import Delivery
 from worker.proxy.reply import RawAnswer, retry_after_seconds
 
 THREADS = 32

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import uvloop
 
-from jobs.connections import Connections
 from jobs.errands import Errands
-from jobs.listening import BACKLOG, announce, bind, url_of
+from jobs.net.connections import Connections
+from jobs.net.listening import BACKLOG, announce, bind, url_of
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
 from jobs.server import connect

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import httptools
 import uvloop
 
-from jobs.listening import url_of
+from jobs.net.listening import url_of
 from ops.bench import ports
 from ops.bench.callers import Server, head, request
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from jobs.listening import BACKLOG
+from jobs.net.listening import BACKLOG
 
 LOOPBACK = "127.0.0.1"
 

@@ -25,7 +25,7 @@ from typing import cast
 import httptools
 import uvloop
 
-from jobs.listening import announce, url_of
+from jobs.net.listening import announce, url_of
 from ops.bench import ports
 from ops.bench.callers import Callers
 

@@ -164,7 +164,7 @@ def server_error_is_refusal() -> None:
 
 def success_before_file() -> None:
     """The picture gets its name a moment after the record says that it is there."""
-    from jobs.images import ImageStore  # noqa: PLC0415
+    from jobs.pictures.images import ImageStore  # noqa: PLC0415
 
     place = ImageStore._place  # noqa: SLF001
 

@@ -142,7 +142,7 @@ def set_up(traps: Traps) -> None:
 
 
 def _watch_deliveries(traps: Traps) -> None:
-    from jobs.outbox import Outbox  # noqa: PLC0415  (as above)
+    from jobs.telling.outbox import Outbox  # noqa: PLC0415  (as above)
 
     done = Outbox.done
 

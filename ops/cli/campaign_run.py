@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jobs.errors import BlendqError, StoreUnavailable, UpstreamRefused
 from jobs.job import Status
-from jobs.pause import BUDGET, OWN_REASONS, Pause
+from jobs.slots.pause import BUDGET, OWN_REASONS, Pause
 from ops.cli.output import note
 from ops.cli.progress import Display, Progress, counted, finished, in_flight, open_display, total
 from ops.cli.refreshing import Refreshing
@@ -18,7 +18,7 @@ from ops.cli.run_plan import RunPlan
 from ops.local import LocalStack
 from producer.client import Producer
 from producer.enqueued import Enqueued
-from producer.export import ExportSummary, export
+from producer.results.export import ExportSummary, export
 
 POLL_SECONDS = 0.25
 BATCH_ROWS = 500

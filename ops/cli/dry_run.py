@@ -9,20 +9,20 @@ from itertools import islice
 from typing import Any
 
 from jobs.errors import ManifestError
-from jobs.flow import START_SLOTS
 from jobs.follow_ups import missing
-from jobs.images import ImageStore
 from jobs.job import Job
+from jobs.pictures.images import ImageStore
 from jobs.request import BlendRequest
 from jobs.settings import Settings
+from jobs.slots.flow import START_SLOTS
 from ops.cli.campaign_run import BATCH_ROWS
 from ops.cli.output import duration, error, print_json, print_pairs
 from ops.cli.run_plan import open_pictures
 from producer.client import Producer
 from producer.identity import job_id
-from producer.manifest import Row, good_rows
+from producer.manifests.manifest import Row, good_rows
+from producer.manifests.sources import Source
 from producer.smaller import Fit
-from producer.sources import Source
 
 # What a data URL has around its base64.
 _DATA_URL_BYTES = len('"data:image/jpeg;base64,",')

@@ -13,8 +13,8 @@ from ops.cli.run_options import embed_option, name_option
 from ops.cli.run_plan import check_writable
 from ops.cli.values import Folder
 from producer.campaign import summary
-from producer.export import Form, export
-from producer.manifest import Row
+from producer.manifests.manifest import Row
+from producer.results.export import Form, export
 
 
 @click.command("export")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from jobs.history import HistoryEntry
 from jobs.job import Attempt, Job
-from jobs.plan import DEFAULT_PLAN, Plan
 from jobs.report import source_name
+from jobs.slots.plan import DEFAULT_PLAN, Plan
 from producer.campaign import CampaignSummary
 from producer.report import next_step
 

@@ -11,8 +11,8 @@ import click
 
 from jobs.errors import BlendqError, UsageError
 from jobs.ids import ID
-from jobs.images import StoredImage
 from jobs.job import Job, Status
+from jobs.pictures.images import StoredImage
 from jobs.report import parent_json, result, rfc3339
 from jobs.request import BlendRequest
 from jobs.store import Applied, JobStore
@@ -24,10 +24,10 @@ from ops.cli.request_options import request_fields, request_options
 from ops.cli.run_options import embed_option
 from ops.cli.values import Number
 from producer.client import DEFAULT_CAMPAIGN
-from producer.embedding import embedded, origin
-from producer.export import place_picture
 from producer.following import Finished
 from producer.report import next_step, whole_record
+from producer.results.embedding import embedded, origin
+from producer.results.export import place_picture
 
 NO_PICTURE = 3
 

@@ -12,8 +12,8 @@ import click
 
 from jobs.events import AnswerKind
 from jobs.job import FINAL, Status
-from jobs.pause import BUDGET, OWN_REASONS
 from jobs.settings import OnQueued, Settings
+from jobs.slots.pause import BUDGET, OWN_REASONS
 from ops.cli.leaving import signals_interrupt
 from ops.cli.options import place_words, reuse_option, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, duration, error, json_option, note, print_json, print_pairs
@@ -29,11 +29,11 @@ from ops.cli.run_options import (
 from ops.cli.values import Folder
 
 if TYPE_CHECKING:
-    from jobs.pause import Pause
+    from jobs.slots.pause import Pause
     from ops.cli.campaign_run import Outcome
     from ops.cli.run_plan import RunPlan
+    from producer.manifests.sources import Source
     from producer.smaller import Fit
-    from producer.sources import Source
 
 ADVICE = {
     AnswerKind.KEY: "set BLENDQ_API_KEY to a key that it takes (and BLENDQ_API_AUTH to the header it wants)",
@@ -114,7 +114,7 @@ def run(
         from ops.cli.run_plan import make_plan, own_settings  # noqa: PLC0415
         from ops.cli.run_source import source_of  # noqa: PLC0415
         from producer.campaign import campaign_name  # noqa: PLC0415
-        from producer.export import Form  # noqa: PLC0415
+        from producer.results.export import Form  # noqa: PLC0415
 
         folder = {name: options.pop(name) for name in FOLDER_OPTIONS}
         changes = plan_changes({name: options.pop(name) for name in PLAN_OPTIONS}, settings)

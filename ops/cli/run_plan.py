@@ -8,20 +8,20 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.download import Downloads
 from jobs.errors import ManifestError, RowProblem, UsageError
-from jobs.images import ImageStore
+from jobs.net.download import Downloads
+from jobs.pictures.images import ImageStore
 from jobs.settings import Settings
 from ops.cli.progress import counted
 from ops.local import SandboxChoice, sandbox_settings
 from ops.ownership import data_dir_errors, make_data_dir
 from producer.campaign import check_name
 from producer.enqueued import as_told
-from producer.export import Form
-from producer.manifest import Row, good_rows
+from producer.manifests.manifest import Row, good_rows
+from producer.manifests.sources import Source
 from producer.pictures import Pictures
+from producer.results.export import Form
 from producer.smaller import Fit
-from producer.sources import Source
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 from jobs.errors import InvalidRequest, UsageError
 from jobs.request import BlendRequest
 from ops.cli.run_options import FOLDER_OPTIONS
-from producer.folders import Folders, Pair
-from producer.sources import ManifestFile, Repeated, Source
+from producer.manifests.folders import Folders, Pair
+from producer.manifests.sources import ManifestFile, Repeated, Source
 
 
 def source_of(

@@ -8,7 +8,7 @@ import click
 
 from jobs.errors import UsageError
 from jobs.report import rfc3339
-from jobs.throttle import Move
+from jobs.slots.throttle import Move
 from ops.cli.output import print_json, print_pairs
 from ops.cli.place import Place, place_options
 from producer.upstream import NAME, Upstream, move_json

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from jobs.errors import UsageError
-from jobs.notices import Kind
 from jobs.report import rfc3339, shown_link
-from jobs.webhooks import OWN, Delivery, Webhook, Webhooks
+from jobs.telling.notices import Kind
+from jobs.telling.webhooks import OWN, Delivery, Webhook, Webhooks
 from ops.cli.output import note, print_json, print_pairs
 from ops.cli.place import Place, place_options
 from producer.campaign import check_name

@@ -11,7 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from jobs.connections import Connections
+from jobs.net.connections import Connections
 
 # Whoever sends a long batch may read its answers only afterwards.
 UNREAD_SECONDS = 600.0

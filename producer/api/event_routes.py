@@ -16,9 +16,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from jobs.changes import Changed, present
 from jobs.errors import BlendqError, ChangesMissed
 from jobs.store import JobStore
+from jobs.telling.changes import Changed, present
 from producer.api.follower import PAGE, Follower, Subscription, Wanted, place_of
 from producer.api.parts import Blends, JobId, known
 from producer.api.problems import Refused

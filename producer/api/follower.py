@@ -11,9 +11,9 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from jobs.changes import Changed
 from jobs.errors import BlendqError, ChangesMissed
 from jobs.store import JobStore
+from jobs.telling.changes import Changed
 
 # More jobs than this that changed since the last sending, and the follower has missed some.
 MAX_WAITING_JOBS = 10_000

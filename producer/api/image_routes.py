@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
 from jobs.errors import PictureError, PictureMissing
-from jobs.picture_formats import read_header
+from jobs.pictures.picture_formats import read_header
 from producer.api.bodies import PictureBody
 from producer.api.parts import Blends
 from producer.api.problems import Refused

@@ -15,11 +15,11 @@ from types import FrameType
 
 import uvicorn
 
-from jobs.connections import Connections
-from jobs.decoding import Decoder
 from jobs.errors import SettingsError
-from jobs.listening import announce, bind, url_of
 from jobs.logs import log_to_stderr
+from jobs.net.connections import Connections
+from jobs.net.listening import announce, bind, url_of
+from jobs.pictures.decoding import Decoder
 from jobs.settings import Settings
 from producer.api.app import make_app
 from producer.api.connection import Connection

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from jobs.actions import Action
 from jobs.history import HistoryEntry
-from jobs.images import StoredImage
 from jobs.job import Job, Status
+from jobs.pictures.images import StoredImage
 from jobs.report import parent_json, rfc3339
 from jobs.store import Applied
 from producer.control import Ordered

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from jobs.connections import Connections
+from jobs.net.connections import Connections
 from jobs.settings import Settings
 from producer.api import connection
 from producer.api.connection import Connection

@@ -14,7 +14,7 @@ from jobs import events
 from jobs.errors import BlendqError, CampaignNotFound, JobNotFound, UsageError
 from jobs.events import AnswerKind
 from jobs.job import Status, TaskStatus
-from jobs.plan import Plan
+from jobs.slots.plan import Plan
 from producer import Producer
 from tests.integration.commands import UPLOADED, happen, succeed
 

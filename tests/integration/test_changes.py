@@ -9,7 +9,6 @@ import pytest
 import redis
 
 from jobs import events
-from jobs.changes import BEGINNING, MAX_BLOCK_SECONDS, NEWEST, Changed
 from jobs.errors import ChangesMissed
 from jobs.events import AnswerKind, Event
 from jobs.job import Status, TaskStatus
@@ -17,6 +16,7 @@ from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.server import connect
 from jobs.store import JobStore
+from jobs.telling.changes import BEGINNING, MAX_BLOCK_SECONDS, NEWEST, Changed
 from tests.integration.workbench import wait_for
 from tests.unit.lifecycle_world import PICTURE, new_job
 

@@ -16,16 +16,16 @@ import httpcore
 import pytest
 from PIL import Image
 
-from jobs import download as room
-from jobs import outbound
-from jobs.addresses import AddressRules
-from jobs.decoding import Decoder
-from jobs.download import DownloadError, Downloads, LinkExpiredError
 from jobs.errors import PictureError, RowProblem
-from jobs.images import ImageStore
+from jobs.net import download as room
+from jobs.net import outbound
+from jobs.net.addresses import AddressRules
+from jobs.net.download import DownloadError, Downloads, LinkExpiredError
+from jobs.pictures.decoding import Decoder
+from jobs.pictures.images import ImageStore
 from jobs.request import BlendRequest
 from jobs.settings import Settings
-from producer.manifest import Row
+from producer.manifests.manifest import Row
 from producer.pictures import Pictures
 
 HERE = AddressRules.of("127.0.0.0/8", None)
@@ -444,7 +444,7 @@ def test_every_error_of_the_wire_is_known() -> None:
 def test_pictures_are_decoded_by_the_decoder_and_by_nothing_else(
     server: str, make: Make, images: ImageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.images.check_picture", lambda *_: pytest.fail("decoded here"))
+    monkeypatch.setattr("jobs.pictures.images.check_picture", lambda *_: pytest.fail("decoded here"))
     monkeypatch.setattr(images, "_check", lambda *_: pytest.fail("decoded here"))
     assert make().fetch(f"{server}/good", images, nothing).width == 16
 

@@ -15,20 +15,21 @@ import redis
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from jobs import events, outbound
-from jobs.addresses import AddressRules
+from jobs import events
 from jobs.errors import UsageError, WebhookNotFound
 from jobs.job import TaskStatus
 from jobs.keys import Keys
-from jobs.notices import Kind
-from jobs.outbound import Outbound
-from jobs.outbox import KEPT
+from jobs.net import outbound
+from jobs.net.addresses import AddressRules
+from jobs.net.outbound import Outbound
+from jobs.net.signature import new_secret
 from jobs.policy import Policy
 from jobs.server import connect, to_ms
 from jobs.settings import Settings
-from jobs.signature import new_secret
 from jobs.store import JobStore
-from jobs.webhooks import DELIVERIES_KEPT, OWN, Webhook
+from jobs.telling.notices import Kind
+from jobs.telling.outbox import KEPT
+from jobs.telling.webhooks import DELIVERIES_KEPT, OWN, Webhook
 from tests.integration.endpoint import Endpoint, open_endpoint
 from tests.integration.workbench import wait_for
 from tests.unit.lifecycle_world import PICTURE, new_job

@@ -12,8 +12,8 @@ from typing import cast
 
 import pytest
 
-from jobs.connections import Connections
 from jobs.keys import Keys
+from jobs.net.connections import Connections
 from jobs.settings import Settings
 from tests.integration.attacking import PROMPT_SECONDS, Listen, SlowStore, ask, code, head, receivers
 from tests.integration.listening import everything, listening, task

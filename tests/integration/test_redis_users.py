@@ -18,16 +18,16 @@ import pytest
 from kombu import Queue
 from PIL import Image
 
-from jobs.changes import BEGINNING
 from jobs.epoch import Epoch
 from jobs.job import Status
 from jobs.keys import BROKER_PREFIX, Keys
-from jobs.plan import Plan
 from jobs.queue import make_app
 from jobs.request import BlendRequest
 from jobs.schedule import Schedule
 from jobs.server import connect
 from jobs.settings import Settings
+from jobs.slots.plan import Plan
+from jobs.telling.changes import BEGINNING
 from ops.cli.health import worker_health
 from ops.sandbox.process import SandboxProcess
 from producer import Producer

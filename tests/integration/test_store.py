@@ -24,9 +24,9 @@ from jobs.events import AnswerKind, Event
 from jobs.follow_ups import follow_up_id
 from jobs.job import Job, Status, TaskStatus
 from jobs.keys import Keys
-from jobs.plan import Plan, next_in_turn
 from jobs.policy import Policy
 from jobs.server import connect, to_ms, to_text
+from jobs.slots.plan import Plan, next_in_turn
 from jobs.store import Applied, BudgetSpent, JobStore, NoSlot
 from jobs.writes import Bounds, tally
 from tests.unit.lifecycle_world import PICTURE, events_for, new_job, wanting_job

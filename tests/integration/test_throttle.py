@@ -10,12 +10,12 @@ import redis
 
 from jobs import events
 from jobs.events import AnswerKind
-from jobs.flow import START_SLOTS
 from jobs.job import Job, Status, TaskStatus
 from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.request import BlendRequest
 from jobs.server import connect
+from jobs.slots.flow import START_SLOTS
 from jobs.store import JobStore
 from ops.sandbox.process import SandboxProcess
 from tests.integration.workbench import open_workbench, wait_for

@@ -9,9 +9,9 @@ import pytest
 
 from jobs import events
 from jobs.events import AnswerKind
-from jobs.flow import START_SLOTS
 from jobs.job import TaskStatus
 from jobs.request import BlendRequest
+from jobs.slots.flow import START_SLOTS
 from producer import Producer
 
 

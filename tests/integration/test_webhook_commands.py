@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from jobs import events
-from jobs.addresses import AddressRules
-from jobs.outbound import Outbound
-from jobs.signature import new_secret, signed_headers
+from jobs.net.addresses import AddressRules
+from jobs.net.outbound import Outbound
+from jobs.net.signature import new_secret, signed_headers
 from ops.cli import webhooks as commands
 from producer import Producer
 from tests.integration.commands import happen

@@ -93,7 +93,7 @@ def test_a_picture_that_cannot_be_kept_is_fetched_again_later(
     bench.submit()
     wait_for(lambda: bench.sweep().status is Status.COLLECTING, lambda: str(bench.history()))
     with monkeypatch.context() as full:
-        full.setattr("jobs.download.Downloads.fetch", raising(OSError(28, "No space left on device")))
+        full.setattr("jobs.net.download.Downloads.fetch", raising(OSError(28, "No space left on device")))
         collect(bench.context, "job_1")
     assert bench.store.get("job_1").collect_failures == 1
     assert "No space left" in bench.history()[-1]

@@ -15,12 +15,12 @@ import httpx
 import redis
 from PIL import Image
 
-from jobs.download import Downloads
 from jobs.epoch import Epoch
 from jobs.errands import Errands
-from jobs.images import ImageStore
 from jobs.job import Job, Status
 from jobs.keys import Keys
+from jobs.net.download import Downloads
+from jobs.pictures.images import ImageStore
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
 from jobs.request import BlendRequest

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from jobs.flow import Flow, Reading, look, room
 from jobs.policy import Policy
+from jobs.slots.flow import Flow, Reading, look, room
 
 BEGINNING = datetime(2030, 1, 1, tzinfo=UTC)
 

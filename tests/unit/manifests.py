@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from jobs.errors import ManifestError
-from jobs.images import ImageStore, StoredImage
+from jobs.pictures.images import ImageStore, StoredImage
 from jobs.request import BlendRequest
-from producer.manifest import load_manifest
+from producer.manifests.manifest import load_manifest
 
 DIGEST = "sha256:" + "ab" * 32
 DATA_URL = "data:image/png;base64,iVBORw0KGgo="

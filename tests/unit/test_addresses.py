@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs.addresses import AddressRefused, AddressRules, Target, is_public, parse_networks, parse_target
 from jobs.errors import SettingsError
+from jobs.net.addresses import AddressRefused, AddressRules, Target, is_public, parse_networks, parse_target
 from jobs.settings import Settings
 
 REFUSED_V4 = [

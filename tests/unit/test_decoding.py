@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from jobs import decoder_helper
-from jobs.decoding import Decoder
 from jobs.errors import PictureError
-from jobs.images import ImageStore
-from jobs.picture_formats import Header, check_picture
+from jobs.pictures import decoder_helper
+from jobs.pictures.decoding import Decoder
+from jobs.pictures.images import ImageStore
+from jobs.pictures.picture_formats import Header, check_picture
 
 ROOT = Path(__file__).parents[2]
 # A helper whose decoder does what the file's text says: the worst that a fault in C code could make it do.
@@ -31,8 +31,8 @@ HOSTILE = [
     "-c",
     """
 import os, signal, sys, time
-from jobs import decoder_helper as helper
-from jobs.picture_formats import Header
+from jobs.pictures import decoder_helper as helper
+from jobs.pictures.picture_formats import Header
 
 def header(file, max_pixels, name):
     return Header("image/png", 4, 4)
@@ -169,7 +169,7 @@ def test_whatever_it_does_the_picture_is_refused_and_the_next_is_not(
     hostile: Decoder, tmp_path: Path, deed: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The helper's own limits do it, long before this process would."""
-    monkeypatch.setattr("jobs.decoding.wall_limit_seconds", lambda _: 70.0)
+    monkeypatch.setattr("jobs.pictures.decoding.wall_limit_seconds", lambda _: 70.0)
     began = time.monotonic()
     assert why in refusal(hostile, tmp_path, deed)
     assert time.monotonic() - began < 60
@@ -184,7 +184,7 @@ def test_the_words_of_a_helper_are_cut_and_harmless(hostile: Decoder, tmp_path: 
 
 
 def test_one_that_ignores_every_limit_is_ended_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.decoding.wall_limit_seconds", lambda _: 0.5)
+    monkeypatch.setattr("jobs.pictures.decoding.wall_limit_seconds", lambda _: 0.5)
     decoder = Decoder(helpers=1, command=HOSTILE)
     deed = "signal.setitimer(signal.ITIMER_REAL, 0); " + SLEEP
     assert "takes too long" in refusal(decoder, tmp_path, deed)
@@ -235,7 +235,7 @@ def test_a_real_picture_that_would_take_hours(tmp_path: Path, monkeypatch: pytes
     quick = [
         sys.executable,
         "-c",
-        "from jobs import decoder_helper as h; h.BASE_CPU_SECONDS = 0; h.PIXELS_PER_CPU_SECOND = 20e6; h.main()",
+        "import jobs.pictures.decoder_helper as h; h.BASE_CPU_SECONDS = 0; h.PIXELS_PER_CPU_SECOND = 20e6; h.main()",
     ]
     decoder = Decoder(helpers=1, command=quick)
     assert check(decoder, tmp_path, progressive_bomb(4096, 1), max_pixels=64_000_000).width == 4096
@@ -258,7 +258,7 @@ def leave() -> None:
 def test_whoever_waits_is_asked_and_may_leave(
     hostile: Decoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.decoding.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("jobs.pictures.decoding.WAIT_SECONDS", 0.05)
     asked: list[float] = []
 
     def progress() -> None:
@@ -289,7 +289,7 @@ def test_closed_while_one_is_at_work(hostile: Decoder, tmp_path: Path) -> None:
 PARENT = """
 import os, sys, threading
 from pathlib import Path
-from jobs.decoding import Decoder
+from jobs.pictures.decoding import Decoder
 decoder = Decoder()
 def work():
     with open(sys.argv[1], "rb") as file:

@@ -14,7 +14,7 @@ from jobs.settings import Settings
 from ops.chaos.options import _parser as chaos_parser
 from ops.cli import cli
 from ops.sandbox.options import parser as sandbox_parser
-from producer.manifest import load_manifest
+from producer.manifests.manifest import load_manifest
 from tests.documents import DOCUMENTS, ROOT, Block, blendq_words, blocks, commands, spans
 
 BLOCKS = [block for path in DOCUMENTS for block in blocks(path)]

@@ -14,7 +14,7 @@ from PIL import Image, features
 
 from jobs.job import Job, Status
 from jobs.request import BlendRequest
-from producer.embedding import embed, embedded, origin
+from producer.results.embedding import embed, embedded, origin
 from tests.unit.lifecycle_world import new_job
 
 FACTS = {"job": "job_1", "custom_id": 'é"<&>\u2028 😀', "images": ["a.png", "b.png"]}

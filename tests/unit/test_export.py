@@ -20,18 +20,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import producer.files
-import producer.gallery
+import producer.results.gallery
 from jobs.actions import Action
 from jobs.errors import BlendqError, UsageError
-from jobs.images import ImageStore
 from jobs.job import Attempt, Follows, Job, Picture, Reason, Status
+from jobs.pictures.images import ImageStore
 from jobs.request import BlendRequest
 from jobs.store import JobStore
-from producer.embedding import embedded
-from producer.export import PLAIN, ExportSummary, Form, export
 from producer.files import MAX_NAME_BYTES, Names, atomic_file, place_copy, safe_stem
-from producer.manifest import Row
+from producer.manifests.manifest import Row
 from producer.report import whole_record
+from producer.results.embedding import embedded
+from producer.results.export import PLAIN, ExportSummary, Form, export
 
 NOW = datetime(2030, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC)
 EVIL = "<script>alert('1')</script>\"&`${x}`"
@@ -471,13 +471,13 @@ def test_thumbnails_are_made_once_and_small(images: ImageStore, out: Path) -> No
 def test_a_picture_that_cannot_be_made_small_is_shown_as_it_is(
     images: ImageStore, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producer.thumbnails.MAX_PIXELS", 10)
+    monkeypatch.setattr("producer.results.thumbnails.MAX_PIXELS", 10)
     exported(images, out, [entry(images, 1)])
     assert Page((out / "gallery.html").read_text()).values("src") == ["job_1.png"]
 
 
 def test_many_cards_make_several_pages(images: ImageStore, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producer.gallery, "PAGE_CARDS", 4)
+    monkeypatch.setattr(producer.results.gallery, "PAGE_CARDS", 4)
     exported(images, out, [entry(images, number) for number in range(9)])
     pages = [(out / name).read_text() for name in ("gallery.html", "gallery-2.html", "gallery-3.html")]
     assert [page.count('<li class="card') for page in pages] == [4, 4, 1]

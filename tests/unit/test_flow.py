@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.flow import START_SLOTS, Flow, Reading, look, room
 from jobs.policy import Policy
 from jobs.settings import Settings
+from jobs.slots.flow import START_SLOTS, Flow, Reading, look, room
 from tests.unit.flow_world import BEGINNING, Manner, World
 
 POLICY = Policy(silence_seconds=45.0)

@@ -10,8 +10,8 @@ import pytest
 
 from jobs.errors import ManifestError, UsageError
 from jobs.request import Dimensions
-from producer.folders import Folders, Pair
-from producer.manifest import Row
+from producer.manifests.folders import Folders, Pair
+from producer.manifests.manifest import Row
 
 
 def folder(place: Path, *names: str) -> Path:

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from jobs.changes import Changed
 from jobs.job import Status
 from jobs.store import JobStore
+from jobs.telling.changes import Changed
 from producer.api import event_routes, follower
 from producer.api.follower import Follower, Subscription
 

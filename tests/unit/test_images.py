@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from jobs.errors import PictureError, PictureMissing
-from jobs.images import ImageStore, StoredImage
-from jobs.picture_formats import Header, check_picture
+from jobs.pictures.images import ImageStore, StoredImage
+from jobs.pictures.picture_formats import Header, check_picture
 
 KINDS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 
@@ -168,7 +168,7 @@ def test_threads_that_put_the_same_picture_at_once(store: ImageStore) -> None:
 PUT_FOREVER = """
 import sys
 from pathlib import Path
-from jobs.images import ImageStore
+from jobs.pictures.images import ImageStore
 root, source = map(Path, sys.argv[1:])
 sys.stdin.readline()
 for _ in range(50):

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from jobs import in_memory
 from jobs.errors import InvalidRequest
-from jobs.images import ImageStore
-from jobs.in_memory import ImageSource
+from jobs.pictures import in_memory
+from jobs.pictures.images import ImageStore
+from jobs.pictures.in_memory import ImageSource
 from jobs.request import BlendRequest
 
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import producer.text
+import producer.manifests.text
 from jobs.errors import InvalidRequest, ManifestError
 from jobs.request import BlendRequest, BotType, Mode
-from producer.manifest import Row, load_manifest, read_manifest
+from producer.manifests.manifest import Row, load_manifest, read_manifest
 from tests.unit.manifests import DATA_URL, DIGEST, only_request, problems, refusal, written
 
 
@@ -137,7 +137,7 @@ def test_unreadable_in_plain_words(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
 def test_a_line_without_end(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producer.text, "MAX_LINE_CHARACTERS", 1000)
+    monkeypatch.setattr(producer.manifests.text, "MAX_LINE_CHARACTERS", 1000)
     assert "line 1 is over the limit of 1,000 characters" in refusal(folder, "x" * 5000, name)
 
 

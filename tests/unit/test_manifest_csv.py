@@ -9,7 +9,7 @@ import pytest
 from jobs.actions import Action
 from jobs.errors import ManifestError, RowProblem
 from jobs.request import BlendRequest, BotType, Dimensions, Mode
-from producer.manifest import load_manifest, read_manifest
+from producer.manifests.manifest import load_manifest, read_manifest
 from tests.unit.manifests import DATA_URL, DIGEST, only_request, problems, refusal, written
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.download import Downloads
 from jobs.errors import ManifestError, RowProblem
-from jobs.images import ImageStore
+from jobs.net.download import Downloads
+from jobs.pictures.images import ImageStore
 from jobs.request import is_digest
-from producer.manifest import Row, good_rows, load_manifest, read_manifest
+from producer.manifests.manifest import Row, good_rows, load_manifest, read_manifest
 from producer.pictures import Pictures
 from tests.unit.manifests import DIGEST, CountingStore, png, written
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook as Verifier
 
 from jobs.job import Attempt, Job, Reason, Status
-from jobs.notices import MAX_BODY_BYTES, OF_A_STATUS, Kind, Notice
-from jobs.outbox import Tries
+from jobs.net.signature import new_secret, secret_bytes, signed_headers
 from jobs.request import BlendRequest
-from jobs.signature import new_secret, secret_bytes, signed_headers
-from jobs.webhooks import Delivery, Webhook
+from jobs.telling.notices import MAX_BODY_BYTES, OF_A_STATUS, Kind, Notice
+from jobs.telling.outbox import Tries
+from jobs.telling.webhooks import Delivery, Webhook
 from tests.unit.lifecycle_world import PICTURE, START, new_job
 from worker.notify import BACKOFF_CAP_SECONDS, TRIED_FOR, next_try
 

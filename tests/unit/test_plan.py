@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from jobs.plan import RANKS_A_PRIORITY, Contender, Plan, next_in_turn
+from jobs.slots.plan import RANKS_A_PRIORITY, Contender, Plan, next_in_turn
 
 
 def contender(name: str, ready: int = 100, held: int = 0, urgency: int = 9, first: int = 0, **plan: float) -> Contender:

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 import producer.smaller
-from jobs.download import Downloads
 from jobs.errors import RowProblem
-from jobs.images import ImageStore, StoredImage
+from jobs.net.download import Downloads
+from jobs.pictures.images import ImageStore, StoredImage
 from jobs.request import BlendRequest
-from producer.manifest import Row
+from producer.manifests.manifest import Row
 from producer.pictures import Pictures
 from producer.smaller import Fit, Format
 

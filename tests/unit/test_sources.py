@@ -12,8 +12,8 @@ import pytest
 
 from jobs.errors import ManifestError
 from producer.enqueued import Enqueued, as_told
-from producer.manifest import Row, good_rows
-from producer.sources import ManifestFile, Repeated
+from producer.manifests.manifest import Row, good_rows
+from producer.manifests.sources import ManifestFile, Repeated
 
 
 def manifest(folder: Path, rows: int, **more: object) -> Path:

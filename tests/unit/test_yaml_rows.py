@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import producer.yaml_rows
+import producer.manifests.yaml_rows
 from jobs.errors import ManifestError
 from jobs.request import BlendRequest, BotType, Dimensions
-from producer.manifest import Row, load_manifest, read_manifest
+from producer.manifests.manifest import Row, load_manifest, read_manifest
 
 
 def written(folder: Path, text: str) -> Path:
@@ -97,7 +97,7 @@ def test_a_few_lines_that_would_be_gigabytes(tmp_path: Path) -> None:
 
 
 def test_a_limit_on_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producer.yaml_rows, "MAX_YAML_CHARACTERS", 1000)
+    monkeypatch.setattr(producer.manifests.yaml_rows, "MAX_YAML_CHARACTERS", 1000)
     assert "over the limit of 1,000 characters" in refusal(tmp_path, "- images: [/a, /b]\n" * 100)
 
 

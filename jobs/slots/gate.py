@@ -13,9 +13,9 @@ import redis
 
 from jobs.job import Job
 from jobs.keys import Keys
-from jobs.pause import Pause
-from jobs.plan import RANKS_A_PRIORITY
 from jobs.server import lua, server_time, to_bytes, to_ms, to_text, unavailable
+from jobs.slots.pause import Pause
+from jobs.slots.plan import RANKS_A_PRIORITY
 
 
 def rank(job: Job) -> int:

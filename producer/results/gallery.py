@@ -19,12 +19,12 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from jobs.images import ImageStore
 from jobs.job import Job
+from jobs.pictures.images import ImageStore
 from jobs.report import source_name
 from jobs.request import BlendRequest, BotType, is_data_url, is_digest
 from producer.files import atomic_file
-from producer.thumbnails import BLEND_PIXELS, SOURCE_PIXELS, Thumbnails
+from producer.results.thumbnails import BLEND_PIXELS, SOURCE_PIXELS, Thumbnails
 
 PAGE_CARDS = 1000
 THUMBS = "thumbs"
@@ -138,7 +138,7 @@ def page_name(number: int) -> str:
 
 @cache
 def _asset(name: str) -> str:
-    return files("producer").joinpath(name).read_text(encoding="utf-8")
+    return files("producer.results").joinpath(name).read_text(encoding="utf-8")
 
 
 def _pictures(card: Card) -> list[tuple[str, int]]:

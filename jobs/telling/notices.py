@@ -15,8 +15,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 from jobs.job import Job, Status
-from jobs.pause import Pause
 from jobs.report import picture_json, result, rfc3339
+from jobs.slots.pause import Pause
 
 MAX_BODY_BYTES = 20_000
 # What may be long, the least missed first.

@@ -13,13 +13,13 @@ from typing import Annotated, Any
 import redis
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.addresses import AddressRefused, parse_target
 from jobs.errors import StoreUnavailable, UsageError, WebhookNotFound
 from jobs.keys import Keys
-from jobs.notices import Kind, Notice
+from jobs.net.addresses import AddressRefused, parse_target
+from jobs.net.signature import new_secret
 from jobs.request import MAX_HOOK_CHARACTERS
 from jobs.server import lua, repeatable, server_time, to_ms, to_text, unavailable
-from jobs.signature import new_secret
+from jobs.telling.notices import Kind, Notice
 
 # Under this name stand the deliveries to the hooks that jobs bring along.
 OWN = "own"

@@ -11,7 +11,7 @@ from typing import Self
 
 from PIL import Image
 
-from jobs.images import ImageStore
+from jobs.pictures.images import ImageStore
 from producer.files import PART
 from producer.smaller import upright
 

@@ -15,8 +15,8 @@ from typing import Any
 import httpcore
 import httpx
 
-from jobs.addresses import AddressRules, Target
 from jobs.errors import BlendqError
+from jobs.net.addresses import AddressRules, Target
 
 READ_TIMEOUT_SECONDS = 10.0  # so long, at most, until a worker that is to leave does
 # A sender that drips is ended: after so long its average must be at least this.

@@ -18,17 +18,17 @@ from typing import Any, BinaryIO
 
 from jobs.errors import BlendqError, UsageError
 from jobs.follow_ups import request_of
-from jobs.images import ImageStore, StoredImage
 from jobs.job import Job, Status
+from jobs.pictures.images import ImageStore, StoredImage
 from jobs.report import result
 from jobs.store import JobStore
-from producer.embedding import embed, origin
 from producer.files import Names, atomic_file, place_bytes, place_copy
-from producer.gallery import Card, Gallery
-from producer.manifest import Row
-from producer.quarters import place_quarters
+from producer.manifests.manifest import Row
 from producer.report import next_step
-from producer.table import Table
+from producer.results.embedding import embed, origin
+from producer.results.gallery import Card, Gallery
+from producer.results.quarters import place_quarters
+from producer.results.table import Table
 
 PAGE_JOBS = 500
 _NAME_FIELDS = ("custom_id", "id", "number")

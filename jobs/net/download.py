@@ -10,11 +10,11 @@ from urllib.parse import urljoin
 
 import httpcore
 
-from jobs.addresses import AddressRefused, AddressRules, parse_target
-from jobs.decoding import Decoder
 from jobs.errors import BlendqError, PictureError
-from jobs.images import ImageStore, StoredImage
-from jobs.outbound import WIRE_ERRORS, Outbound, Pace, TooSlow
+from jobs.net.addresses import AddressRefused, AddressRules, parse_target
+from jobs.net.outbound import WIRE_ERRORS, Outbound, Pace, TooSlow
+from jobs.pictures.decoding import Decoder
+from jobs.pictures.images import ImageStore, StoredImage
 from jobs.settings import Settings
 
 MAX_REDIRECTS = 3

@@ -22,7 +22,7 @@ import pybase64
 
 from jobs.errors import PictureError, PictureMissing
 from jobs.opening import name_of, read_regular_file
-from jobs.picture_formats import Header, check_picture, read_header
+from jobs.pictures.picture_formats import Header, check_picture, read_header
 from jobs.request import is_digest
 
 Check = Callable[[BinaryIO, int, str], Header]
@@ -92,7 +92,7 @@ class ImageStore:
         max_pixels: the most pixels (width times height) that a picture may have.
         check: decodes a picture, given its file, the most pixels and its name. By default in this process, which is
             for files of people who would only harm themselves, and costs no process more; whatever takes pictures
-            from outside gives that of a `jobs.decoding.Decoder`.
+            from outside gives that of a `jobs.pictures.decoding.Decoder`.
 
     A method that raises OSError had trouble with the store's own disk, not with the picture.
     """

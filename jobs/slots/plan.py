@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.job import HOLDS_SLOT
-from jobs.pause import BUDGET, FAILURES
+from jobs.slots.pause import BUDGET, FAILURES
 
 # A job's rank: its priority times this, and its age. Both fit exactly into the 53 bits of a zset's score.
 RANKS_A_PRIORITY = 10**13

@@ -14,11 +14,11 @@ from typing import Any
 
 import redis
 
-from jobs.addresses import AddressRefused, parse_target
 from jobs.keys import Keys
-from jobs.notices import Notice
+from jobs.net.addresses import AddressRefused, parse_target
 from jobs.server import from_ms, lua, server_time, to_ms, to_text, to_time, unavailable
-from jobs.webhooks import DELIVERIES_KEPT, OWN, Delivery, Webhook
+from jobs.telling.notices import Notice
+from jobs.telling.webhooks import DELIVERIES_KEPT, OWN, Delivery, Webhook
 
 # Handed out in one go.
 BATCH = 500

@@ -1,4 +1,4 @@
-"""The helper that decodes pictures for `jobs.decoding`: one after another, within limits, until its parent ends."""
+"""The helper that decodes pictures for `decoding`: one after another, within limits, until its parent ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from jobs.errors import PictureError
-from jobs.picture_formats import Header, decode, read_small_header
+from jobs.pictures.picture_formats import Header, decode, read_small_header
 
 READY = b"ready\n"
 REQUEST = struct.Struct(">Q")  # the most pixels; with it comes the open file

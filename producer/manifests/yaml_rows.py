@@ -19,7 +19,7 @@ from yaml.cyaml import CParser
 from yaml.resolver import BaseResolver
 
 from jobs.errors import InvalidRequest, ManifestError
-from producer.rows import Found, check_names, with_defaults
+from producer.manifests.rows import Found, check_names, with_defaults
 
 # Text is parsed at some megabytes a second; whoever writes more than this by a program can write JSONL.
 MAX_YAML_CHARACTERS = 64 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from jobs.errors import ManifestError, RowProblem
-from producer.manifest import Row, read_manifest
+from producer.manifests.manifest import Row, read_manifest
 
 
 class Source(Protocol):

@@ -7,10 +7,10 @@ from typing import Any
 import redis
 
 from jobs.keys import Keys
-from jobs.notices import Notice
-from jobs.pause import Pause
-from jobs.plan import DEFAULT_PLAN, Contender, Plan
 from jobs.server import lua, server_time, to_bytes, to_ms, to_text, unavailable
+from jobs.slots.pause import Pause
+from jobs.slots.plan import DEFAULT_PLAN, Contender, Plan
+from jobs.telling.notices import Notice
 
 
 class Turns:

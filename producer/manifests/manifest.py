@@ -14,9 +14,9 @@ from typing import NoReturn
 
 from jobs.errors import InvalidRequest, ManifestError, RowProblem
 from jobs.request import BlendRequest, is_address, is_data_url, is_digest
-from producer.rows import Found, csv_fields, json_fields, parse_fields
-from producer.text import lines_of, open_text
-from producer.yaml_rows import yaml_fields
+from producer.manifests.rows import Found, csv_fields, json_fields, parse_fields
+from producer.manifests.text import lines_of, open_text
+from producer.manifests.yaml_rows import yaml_fields
 
 Reader = Callable[[Path, Iterator[str]], Iterator[tuple[int, Found]]]
 

@@ -14,7 +14,7 @@ from pydantic import AliasChoices
 
 from jobs.errors import InvalidRequest, ManifestError
 from jobs.request import MAX_IMAGES, BlendRequest
-from producer.text import MAX_LINE_CHARACTERS
+from producer.manifests.text import MAX_LINE_CHARACTERS
 
 _PICTURE_COLUMNS = tuple(f"image{number}" for number in range(1, MAX_IMAGES + 1))
 # Where several pictures share a cell: `|`, else `;`, but not the one inside a data URL.

@@ -15,11 +15,11 @@ from typing import Any
 import redis
 
 from jobs.events import AnswerKind
-from jobs.flow import Flow, Reading, look
 from jobs.job import Status
 from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.server import lua, server_time, to_bytes, to_text, to_time, unavailable
+from jobs.slots.flow import Flow, Reading, look
 
 PERIOD_SECONDS = 300
 HOUR_PERIODS = 12

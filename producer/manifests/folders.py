@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jobs.errors import InvalidRequest, ManifestError, RowProblem, UsageError
 from jobs.request import MAX_CUSTOM_ID_CHARACTERS, MAX_IMAGES, MIN_IMAGES, BlendRequest
-from producer.manifest import BLEND, Row
+from producer.manifests.manifest import BLEND, Row
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 # More of them are rather a typing error than a wish; and nobody would wait until they are checked.

@@ -26,9 +26,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from jobs.decoder_helper import READY, REQUEST, wall_limit_seconds
 from jobs.errors import PictureError
-from jobs.picture_formats import MEDIA_TYPES, Header
+from jobs.pictures.decoder_helper import READY, REQUEST, wall_limit_seconds
+from jobs.pictures.picture_formats import MEDIA_TYPES, Header
 
 # Each helper decodes one picture at a time, so more of them than processors would not help.
 MAX_HELPERS = 4
@@ -41,8 +41,8 @@ MAX_PROBLEM_CHARACTERS = 300
 TOO_LONG = "takes too long to decode; save it anew"
 BROKEN = "breaks the decoder; save it anew"
 
-_HERE = Path(__file__).parents[1]
-_COMMAND = (sys.executable, "-P", "-m", "jobs.decoder_helper")
+_HERE = Path(__file__).parents[2]
+_COMMAND = (sys.executable, "-P", "-m", "jobs.pictures.decoder_helper")
 
 
 def _nothing() -> None:

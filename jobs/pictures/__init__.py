@@ -1,0 +1,1 @@
+"""Pictures: kept by their content, and read with care."""

@@ -1,0 +1,1 @@
+"""Slots at the API: which jobs go next, and how many at once."""

@@ -1,0 +1,1 @@
+"""Telling: what has become of jobs, for whoever follows and for webhooks."""

@@ -1,0 +1,1 @@
+"""Manifests: rows from CSV, JSONL, YAML and folders."""

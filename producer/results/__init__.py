@@ -1,0 +1,1 @@
+"""Results: pictures and records as files that people use."""
