@@ -121,7 +121,7 @@ def look(flow: Flow, seen: Reading, policy: Policy, limit: int | None = None) ->
         flow = flow.but(answered_at=seen.now)
     too_many = seen.waiting - _wanted(seen, policy)
     if flow.proving and too_many > 0:
-        return _disproved(flow, seen, policy)
+        return _disproved(flow, seen)
     if (more := min(too_many, seen.waiting - flow.waiting_seen)) > 0:
         slots = max(1, flow.slots - more)
         return _moved(flow, seen, slots, f"{seen.waiting} wait at the API, which works on {seen.working}").but(step=1)
@@ -189,9 +189,9 @@ def _ceiled(flow: Flow, seen: Reading, refused: int) -> Flow:
     )
 
 
-def _disproved(flow: Flow, seen: Reading, policy: Policy) -> Flow:
+def _disproved(flow: Flow, seen: Reading) -> Flow:
     """The last raise was too much: some of its jobs wait."""
-    if flow.step > 1 and not (_known(flow, seen, policy) or _doubtful(flow, seen, policy)):
+    if flow.step > 1 and seen.on_the_way > max(1, flow.step // 4):
         return flow  # nobody knows yet how many
     before = flow.slots - flow.step
     slots = before if flow.step == 1 else max(before, min(flow.slots - 1, seen.inside))
@@ -209,8 +209,9 @@ def _full(flow: Flow, seen: Reading, policy: Policy) -> Flow:
         return _raise(looked.but(cores_tried=seen.cores), seen, seen.cores - flow.slots, why)
     if flow.proving and not _known(flow, seen, policy):
         return looked.but(found=flow.found or _doubtful(flow, seen, policy))
-    if flow.proving and seen.waiting < max(1, wanted):
+    if flow.proving and not seen.waiting:
         return _proved(looked, seen)
+    looked = looked.but(found=flow.found or seen.waiting > 0)
     if seen.waiting < wanted:
         return _raise(looked, seen, wanted - seen.waiting, f"{wanted} may wait at the API")
     if seen.taken >= flow.probe_at_taken:
@@ -264,7 +265,7 @@ def _raise(flow: Flow, seen: Reading, step: int, why: str) -> Flow:
         step, flow = 1, flow.but(ceiling=None)
     if step <= 0:
         return flow.but(step=1, proving=False)
-    judge_at_taken = seen.taken + seen.unseen + step
+    judge_at_taken = seen.taken + seen.on_the_way + step
     return _moved(flow, seen, flow.slots + step, why).but(
         step=step, proving=True, judge_at_taken=judge_at_taken, answered_at=None
     )
