@@ -47,18 +47,12 @@ def register(app: Celery, open_context: Callable[[], Context]) -> None:
     def dispatch_task() -> None:
         context = open_context()
         context.leaving.wait(GATHER_SECONDS)
-        let_go(context)
+        _run(context, queue.DISPATCH, dispatch, context)
 
     @app.task(name=queue.SWEEP)  # type: ignore[untyped-decorator]
     def sweep_task() -> None:
         context = open_context()
         _run(context, queue.SWEEP, sweep, context)
-
-
-def let_go(context: Context) -> None:
-    """Dispatch, and take up what it let go: a slot would idle until its message had come round to another thread."""
-    if _run(context, queue.DISPATCH, dispatch, context):
-        work_off(context, queue.SUBMIT, submit)
 
 
 def work_off(context: Context, task: str, step: Callable[[Context, str], object]) -> None:

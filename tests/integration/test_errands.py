@@ -107,15 +107,3 @@ def test_a_turn_ends_when_its_time_is_over_or_the_worker_leaves(monkeypatch: pyt
     context, wakeups = worker("c", "d")
     tasks.work_off(context, SUBMIT, lambda *_: context.leaving.set())
     assert wakeups.left == ["d"], "it is for another worker"
-
-
-def test_whoever_lets_jobs_go_takes_them_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-    monkeypatch.setattr(tasks, "submit", lambda _, job_id: done.append(job_id))
-    context, wakeups = worker("a", "b")
-    monkeypatch.setattr(tasks, "dispatch", lambda _: 0)
-    tasks.let_go(context)
-    assert done == [], "nothing became free: the thread goes back"
-    monkeypatch.setattr(tasks, "dispatch", lambda _: 2)
-    tasks.let_go(context)
-    assert (done, wakeups.left) == (["a", "b"], [])
