@@ -33,7 +33,7 @@ OF_THE_ADMIN = commands("""
     HGETALL blendq:pictures; HKEYS blendq:pictures; HSCAN blendq:pictures 0; SMEMBERS blendq:slots
     TYPE blendq:job:j; OBJECT ENCODING blendq:job:j; SORT blendq:slots; LRANGE blendq:celery:control 0 -1
 """)
-# A producer's, who may purge.
+# Of those who may forget jobs: producers, and workers (BLENDQ_KEEP_FINISHED_DAYS).
 OF_A_PURGE = commands("""
     DEL blendq:job:j; DEL blendq:history:j; HDEL blendq:tasks t; HDEL blendq:pictures d; ZREM blendq:campaigns c
     DEL blendq:campaign:c:counts
@@ -75,7 +75,7 @@ OF_WHO_CHANGES_JOBS = commands("""
     EVALSHA {sha} 1 blendq:job:j; RPUSH blendq:errands:collect j; LPUSH blendq:celery:collect x
 """)
 REFUSED = {
-    "worker": (*OF_THE_ADMIN, *OF_TOKENS, *OF_A_PURGE, "DEL blendq:epoch", "PSUBSCRIBE blendq:celery:/0.celeryev/*"),
+    "worker": (*OF_THE_ADMIN, *OF_TOKENS, "DEL blendq:epoch", "PSUBSCRIBE blendq:celery:/0.celeryev/*"),
     "producer": (
         *OF_THE_ADMIN,
         *OF_THE_WORKER,
