@@ -86,8 +86,7 @@ class Write:
             "tally": _delta(tally(before), tally(after)),
             "answer": _answered(event),
         }
-        facts |= claims(before, after) | _content(before, after)
-        facts["source"] = event.source if isinstance(event, Reuse) else None
+        facts |= claims(before, after) | _content(before, after, event)
         if shown(before) != shown(after):
             facts["shown"] = entry(after)
         facts |= _told(before, after, int(version) + 1, now)
@@ -96,8 +95,7 @@ class Write:
             facts["score"] = place[1]
             facts["contender"] = after.campaign if place[0] == keys.ready(after.campaign) else None
         if change.follow_ups:
-            own += [keys.ready(after.campaign), keys.campaign_jobs(after.campaign)]
-            own += [keys.job(one.id) for one in change.follow_ups]
+            own += _keys_of_new(keys, change)
             facts["new"] = {"campaign": after.campaign, "jobs": [_new(one) for one in change.follow_ups]}
         facts["keys"] = len(own)
         line = HistoryEntry.of(event, before, after, change.detail, now).to_line()
@@ -165,11 +163,19 @@ def claims(before: Job, after: Job) -> dict[str, str]:
     return claimed
 
 
-def _content(before: Job, after: Job) -> dict[str, str]:
-    """What others may have the picture of, from now on or no longer; of a blend, not of what carries one on."""
+def _content(before: Job, after: Job, event: Event) -> dict[str, str]:
+    """What others may have the picture of, from now on or no longer; of a blend, not of what carries one on. With a
+    reuse also whose picture it is.
+    """
     if (before.status is Status.SUCCEEDED) is (after.status is Status.SUCCEEDED) or after.follows:
         return {}
-    return {"content": content_id(after.request)}
+    source = {"source": event.source} if isinstance(event, Reuse) else {}
+    return {"content": content_id(after.request)} | source
+
+
+def _keys_of_new(keys: Keys, change: Change) -> list[str]:
+    campaign = change.job.campaign
+    return [keys.ready(campaign), keys.campaign_jobs(campaign), *(keys.job(one.id) for one in change.follow_ups)]
 
 
 def _new(job: Job) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from jobs.epoch import Epoch
 from jobs.errors import InvalidRequest, PictureError, RowProblem
-from jobs.events import Act, Reuse
+from jobs.events import Act, Event, Reuse
 from jobs.follow_ups import missing
 from jobs.job import Job
 from jobs.pictures.images import ImageStore
@@ -124,7 +124,7 @@ class Enqueueing:
         if any(said is True for said in created):
             self._wake_dispatch()
         there = [job.id for job, said in zip(jobs, created, strict=True) if said is False]
-        self._store.apply_many([(one, reuses[one]) for one in there if one in reuses])  # while nothing became of it
+        self._apply([(one, reuses[one]) for one in there if one in reuses])  # while nothing became of it
         old = [*there, *reuses]
         known = {job.id: job for job in self._store.find_many(old) if job}
         known |= self._wanting_more(known, [job for job in jobs if job.id in known])
@@ -133,12 +133,17 @@ class Enqueueing:
     def _wanting_more(self, known: Mapping[str, Job], asked: Sequence[Job]) -> dict[str, Job]:
         """Jobs that were there already, of which more is wanted now than was then; those that had a key cannot be."""
         wants = [(job.id, Act(job.request.then)) for job in asked if missing(known[job.id], job.request.then)]
-        outcomes = self._store.apply_many(wants)
-        if failed := next((one for one in outcomes if isinstance(one, Exception)), None):
-            raise failed
+        applied = self._apply(wants)
         if wants:
             self._wake_dispatch()
-        return {one.after.id: one.after for one in outcomes if isinstance(one, Applied)}
+        return {one.after.id: one.after for one in applied}
+
+    def _apply(self, happened: Sequence[tuple[str, Event]]) -> list[Applied]:
+        """Raises the first problem; what was done is found by the same call again."""
+        outcomes = self._store.apply_many(happened)
+        if failed := next((one for one in outcomes if isinstance(one, Exception)), None):
+            raise failed
+        return [one for one in outcomes if isinstance(one, Applied)]
 
     def _reuses(self, jobs: Sequence[Job]) -> dict[str, Reuse]:
         """Which of these new jobs may have whose picture."""

@@ -17,6 +17,7 @@ from ops.embedded import EmbeddedServer, hosting
 from ops.ownership import Ownership
 from ops.sandbox.process import SandboxProcess
 from producer import Producer
+from tests.integration.attacking import Listen, receivers
 from tests.integration.commands import Done
 from tests.integration.redis_users import GuardedServer, guarded_server
 from tests.integration.workbench import QUICK_TASKS, Open, Workbench, open_workbench
@@ -87,3 +88,10 @@ def open_bench(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Open]:
         bench.context.close()
     for box in boxes:
         box.kill()
+
+
+@pytest.fixture
+def listen(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Listen]:
+    """Starts receivers that can be attacked; they end with the test."""
+    with receivers(redis_url, keys, tmp_path) as start:
+        yield start

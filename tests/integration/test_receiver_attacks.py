@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from jobs.keys import Keys
 from jobs.store import JobStore
-from tests.integration.attacking import NEW, OLD, Listen, ask, code, head, receivers
+from tests.integration.attacking import NEW, OLD, Listen, ask, code, head
 from tests.integration.listening import SECRET, everything, task
 from worker.callbacks import Receiver
 from worker.hooks import Hooks
@@ -23,13 +20,6 @@ from worker.http import (
     Answer,
     Head,
 )
-
-
-@pytest.fixture
-def listen(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Listen]:
-    with receivers(redis_url, keys, tmp_path) as start:
-        yield start
-
 
 # One answer for all that is not ours ---------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
@@ -15,7 +14,7 @@ import pytest
 from jobs.keys import Keys
 from jobs.net.connections import Connections
 from jobs.settings import Settings
-from tests.integration.attacking import PROMPT_SECONDS, Listen, SlowStore, ask, code, head, receivers
+from tests.integration.attacking import PROMPT_SECONDS, Listen, SlowStore, ask, code, head
 from tests.integration.listening import everything, listening, task
 from tests.integration.workbench import wait_for
 from worker.connection import Connection
@@ -25,13 +24,6 @@ from worker.http import (
     Head,
     Reader,
 )
-
-
-@pytest.fixture
-def listen(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Listen]:
-    with receivers(redis_url, keys, tmp_path) as start:
-        yield start
-
 
 # What HTTP allows ----------------------------------------------------------------------------------------------------
 

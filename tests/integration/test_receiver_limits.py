@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +19,6 @@ from tests.integration.attacking import (
     ask,
     code,
     head,
-    receivers,
     seconds_until_cut,
     sent_until_cut,
     sent_until_stuck,
@@ -34,13 +31,6 @@ from worker.http import (
     MAX_HEADERS,
     MAX_UNREAD_BYTES,
 )
-
-
-@pytest.fixture
-def listen(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Listen]:
-    with receivers(redis_url, keys, tmp_path) as start:
-        yield start
-
 
 # Too much ------------------------------------------------------------------------------------------------------------
 

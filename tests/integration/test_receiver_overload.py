@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -14,16 +12,10 @@ from jobs.errors import StoreUnavailable
 from jobs.job import Status
 from jobs.keys import Keys
 from jobs.store import JobStore
-from tests.integration.attacking import PROMPT_SECONDS, SOON_SECONDS, Listen, SlowStore, code, head, receivers
+from tests.integration.attacking import PROMPT_SECONDS, SOON_SECONDS, Listen, SlowStore, code, head
 from tests.integration.listening import everything, task
 from tests.integration.workbench import wait_for
 from worker import recorder as room
-
-
-@pytest.fixture
-def listen(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Listen]:
-    with receivers(redis_url, keys, tmp_path) as start:
-        yield start
 
 
 def test_a_store_that_hangs_is_not_waited_for(listen: Listen, redis_url: str, keys: Keys) -> None:
