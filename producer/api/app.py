@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from producer.api import (
@@ -24,6 +24,7 @@ from producer.api.bodies import BatchJob, NewJob, Wishes
 from producer.api.campaign_routes import PlanChange
 from producer.api.follower import Follower
 from producer.api.guard import OPEN
+from producer.api.parameters import only_known_parameters
 from producer.api.problems import Problem, tell_problems
 from producer.api.schedule_routes import NewSchedule
 from producer.api.views import BatchAnswer
@@ -38,7 +39,6 @@ _ROUTES = (
     campaign_routes,
     schedule_routes,
     event_routes,
-    health_routes,
 )
 _MODELS = "#/components/schemas/{model}"
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": _MODELS.format(model="Problem")}}}
@@ -63,7 +63,8 @@ def make_app(blends: Producer, follower: Follower) -> FastAPI:
     app.state.blends = blends
     app.state.follower = follower
     for routes in _ROUTES:
-        app.include_router(routes.router)
+        app.include_router(routes.router, dependencies=[Depends(only_known_parameters)])
+    app.include_router(health_routes.router)  # probes may ask for more than there is, as in /livez?verbose
     tell_problems(app)
     document: dict[str, Any] = {}
     app.openapi = lambda: document or document.update(_described(app)) or document  # type: ignore[method-assign]

@@ -301,6 +301,10 @@ CALLS = [
     Call("GET /v1/jobs?after=nonsense", 422, "usage", "after: is no `next` of a page"),
     Call("GET /v1/jobs?status=done", 422, "invalid_request", "status.0 must be one of"),
     Call("GET /v1/jobs?campaign=a%20b", 422, "usage", "campaign 'a b': a name is"),
+    Call("GET /v1/jobs?stauts=failed", 422, "invalid_request", "unknown parameter 'stauts'; this call takes after,"),
+    Call(
+        "POST /v1/jobs/nobody/retry?force=1", 422, "invalid_request", "unknown parameter 'force'; this call takes none"
+    ),
     Call("GET /v1/campaigns/nobody", 404, "campaign_not_found", "there is no campaign 'nobody'"),
     Call("POST /v1/campaigns/nobody/cancel", 404, "campaign_not_found", "there is no campaign 'nobody'"),
     Call("POST /v1/campaigns/default/retry?status=waiting", 422, "usage", "only failed, cancelled and parked jobs"),
