@@ -36,7 +36,14 @@ TAKING = frozenset({AnswerKind.ACCEPTED, AnswerKind.QUEUED})
 
 @dataclass(frozen=True)
 class Release:
-    """Dispatch lets the job through: a slot is its own from here."""
+    """Dispatch lets the job through: a slot is its own from here.
+
+    `slots`: no more may be held by all jobs; `budget`: no more submissions may be paid for in its campaign. None: no
+    bound.
+    """
+
+    slots: int | None = None
+    budget: int | None = None
 
 
 @dataclass(frozen=True)

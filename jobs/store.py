@@ -34,7 +34,7 @@ from jobs.slots.turns import Turns
 from jobs.telling.changes import NEWEST, Changed, Changes
 from jobs.telling.outbox import Outbox
 from jobs.telling.webhooks import Webhooks
-from jobs.writes import NO_BOUNDS, Bounds, Deletion, Write, claims, to_doc
+from jobs.writes import Deletion, Write, claims, to_doc
 
 _RECORD = ("doc", "version")
 # Places in the order of all jobs are counted from 1.
@@ -287,32 +287,28 @@ class JobStore:
         found = {job.id: job for job in self.find_many(known) if job and job.status is Status.SUCCEEDED}
         return [None if one is None else found.get(to_text(one)) for one in owners]
 
-    def apply(self, job_id: str, event: Event, *, bounds: Bounds = NO_BOUNDS) -> Applied:
+    def apply(self, job_id: str, event: Event) -> Applied:
         """Let an event happen to a job: decided by the lifecycle, written only if nobody wrote in between.
 
         Args:
             job_id: the job.
             event: what happened.
-            bounds: what the event may not exceed.
 
         Raises:
             JobNotFound: there is no such job.
             NoSlot: all slots are held.
             BudgetSpent: the campaign has had its submissions.
         """
-        (outcome,) = self.apply_many([(job_id, event)], bounds)
+        (outcome,) = self.apply_many([(job_id, event)])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def apply_many(
-        self, happened: Sequence[tuple[str, Event]], bounds: Bounds = NO_BOUNDS
-    ) -> list[Applied | Exception]:
+    def apply_many(self, happened: Sequence[tuple[str, Event]]) -> list[Applied | Exception]:
         """Let events happen to jobs; those of one job in the order given. Two round trips, one flush to the disk.
 
         Args:
             happened: jobs and events.
-            bounds: what no event may exceed.
 
         Returns:
             for each what it came to, or what `apply` raises. One that fails holds up none of the others.
@@ -320,7 +316,7 @@ class JobStore:
         outcomes: dict[int, Applied | Exception] = {}
         races: Counter[int] = Counter()
         while turn := _first_of_each_job(happened, outcomes):
-            for place, outcome in zip(turn, self._try([happened[one] for one in turn], bounds), strict=True):
+            for place, outcome in zip(turn, self._try([happened[one] for one in turn]), strict=True):
                 if outcome is not None:
                     outcomes[place] = outcome
                     continue
@@ -393,7 +389,7 @@ class JobStore:
         change = advance(job, event, Moment(now, self._chance.random(), self.policy))
         if change is None:
             raise ValueError(f"job {job.id}: {type(event).__name__} cannot happen to a new job")
-        return Write.of(self.keys, job, change, event, FIRST_VERSION, now, NO_BOUNDS, created=True)
+        return Write.of(self.keys, job, change, event, FIRST_VERSION, now, created=True)
 
     def _create(self, keys: Sequence[str], args: Sequence[Any], then: Sequence[Write]) -> Any:
         """Create jobs, and let it happen to them what is to happen in the same step."""
@@ -406,7 +402,7 @@ class JobStore:
         _not_refused(answers)
         return created
 
-    def _try(self, happened: Sequence[tuple[str, Event]], bounds: Bounds) -> list[Applied | Exception | None]:
+    def _try(self, happened: Sequence[tuple[str, Event]]) -> list[Applied | Exception | None]:
         """Read, decide and write once, each job at most once. None where somebody else wrote in between."""
         try:
             now, found = self._load([job_id for job_id, _ in happened])
@@ -422,7 +418,7 @@ class JobStore:
                     outcomes[place] = Applied(job, job)
                 else:
                     change = self._with_orders(change)
-                    writes[place] = Write.of(self.keys, job, change, event, version, now, bounds)
+                    writes[place] = Write.of(self.keys, job, change, event, version, now)
             except Exception as error:  # noqa: BLE001  (whatever is wrong with one is no reason to fail the others)
                 outcomes[place] = error
         outcomes |= zip(writes, self._save(list(writes.values()), now), strict=True)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from jobs.content import content_id
-from jobs.events import Act, Answer, Event, NoAnswer, Retry, Reuse
+from jobs.events import Act, Answer, Event, NoAnswer, Release, Retry, Reuse
 from jobs.history import HistoryEntry
 from jobs.idempotency import digest_of
 from jobs.job import Job, Status
@@ -25,17 +25,6 @@ from jobs.telling.notices import Notice
 _SUMMED = ("submissions", "uncertain", "resubmissions", "queued_answers", "working", "waiting_there")
 _UNFINISHED = tuple(status.value for status in Status if not status.final)
 _COUNTED = (*_UNFINISHED, *(status.value for status in Status if status.final), *_SUMMED)
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What an event may not exceed: slots held by all jobs, submissions of the job's campaign. None: no bound."""
-
-    slots: int | None = None
-    submissions: int | None = None
-
-
-NO_BOUNDS = Bounds()
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,6 @@ class Write:
         event: Event,
         version: str,
         now: datetime,
-        bounds: Bounds,
         *,
         created: bool = False,
     ) -> Self:
@@ -68,7 +56,6 @@ class Write:
             event: what happened.
             version: of the record, as it was read.
             now: the store's clock.
-            bounds: what it may not exceed.
             created: it happens in the step that creates the job, and not to one of this id that was there already.
         """
         after = change.job
@@ -81,11 +68,11 @@ class Write:
             "write": secrets.token_hex(8),
             "once": isinstance(event, (Act, Retry)) or None,
             "slot": "hold" if after.status.holds_slot else "free",
-            "slot_limit": bounds.slots,
-            "budget": bounds.submissions,
             "tally": _delta(tally(before), tally(after)),
             "answer": _answered(event),
         }
+        if isinstance(event, Release):
+            facts |= {"slot_limit": event.slots, "budget": event.budget}
         facts |= claims(before, after) | _content(before, after, event)
         if shown(before) != shown(after):
             facts["shown"] = entry(after)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-from itertools import groupby
 
 from jobs.errors import EpochLost
 from jobs.events import Release
 from jobs.slots.flow import room
 from jobs.slots.plan import Contender, next_in_turn
 from jobs.store import Applied, BudgetSpent, NoSlot
-from jobs.writes import Bounds
 from worker.context import Context
 
 PAGE = 100
@@ -71,14 +69,12 @@ def _room(context: Context) -> tuple[int, int]:
 
 
 def _release(context: Context) -> int:
-    """Release as many as there is room for, in one step for those with the same bounds; returns how many were."""
+    """Release as many as there is room for, in one step; returns how many were."""
     store = context.store
     free, slots = _room(context)
     contenders = [one for one in store.turns.contenders(min(PAGE, free)) if not _pauses(context, one)]
     turns = next_in_turn(contenders, min(PAGE, free))
-    outcomes: list[Applied | Exception] = []
-    for budget, group in groupby(turns, lambda turn: turn[1].plan.max_submissions):
-        outcomes += store.apply_many([(job_id, Release()) for job_id, _ in group], Bounds(slots, budget))
+    outcomes = store.apply_many([(job_id, Release(slots, one.plan.max_submissions)) for job_id, one in turns])
     if released := [one.after.id for one in outcomes if isinstance(one, Applied) and one.changed]:
         context.wakeups.submit(*released)
     for one in outcomes:

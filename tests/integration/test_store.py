@@ -28,7 +28,7 @@ from jobs.policy import Policy
 from jobs.server import connect, to_ms, to_text
 from jobs.slots.plan import Plan, next_in_turn
 from jobs.store import Applied, BudgetSpent, JobStore, NoSlot
-from jobs.writes import Bounds, tally
+from jobs.writes import tally
 from tests.unit.lifecycle_world import PICTURE, events_for, new_job, wanting_job
 
 
@@ -210,13 +210,13 @@ def test_a_lost_reply_of_create_creates_nothing_twice(store: JobStore) -> None:
 def test_slots_are_never_exceeded(store: JobStore) -> None:
     for number in range(3):
         add(store, f"job_{number}")
-    store.apply("job_0", events.Release(), bounds=Bounds(slots=2))
-    store.apply("job_1", events.Release(), bounds=Bounds(slots=2))
+    store.apply("job_0", events.Release(slots=2))
+    store.apply("job_1", events.Release(slots=2))
     with pytest.raises(NoSlot):
-        store.apply("job_2", events.Release(), bounds=Bounds(slots=2))
+        store.apply("job_2", events.Release(slots=2))
     assert (store.get("job_2").status, store.gate.slots_held()) == (Status.WAITING, 2)
     store.apply("job_0", events.Cancel())
-    assert store.apply("job_2", events.Release(), bounds=Bounds(slots=2)).changed
+    assert store.apply("job_2", events.Release(slots=2)).changed
 
 
 def test_two_jobs_with_one_task_are_both_parked(store: JobStore) -> None:
@@ -396,7 +396,7 @@ def test_a_budget_is_never_exceeded_however_many_dispatch_at_once(store: JobStor
     def release(job_id: str) -> None:
         start.wait()
         try:
-            store.apply(job_id, events.Release(), bounds=Bounds(submissions=3))
+            store.apply(job_id, events.Release(budget=3))
         except BudgetSpent:
             refused.append(job_id)
 
@@ -415,9 +415,9 @@ def test_what_may_have_been_paid_for_counts_against_the_budget(store: JobStore) 
     happen(store, "job_0", *UPLOADED, events.NoAnswer(1, "reset"))
     assert store.counts("a")["uncertain"] == 1
     with pytest.raises(BudgetSpent):
-        store.apply("job_1", events.Release(), bounds=Bounds(submissions=1))
+        store.apply("job_1", events.Release(budget=1))
     happen(store, "job_0", events.Answer(1, AnswerKind.NO_ROOM, code=23))
-    assert store.apply("job_1", events.Release(), bounds=Bounds(submissions=1)).changed
+    assert store.apply("job_1", events.Release(budget=1)).changed
 
 
 def test_a_backed_off_job_becomes_ready_when_it_is_due(client: redis.Redis, keys: Keys) -> None:

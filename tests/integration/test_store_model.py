@@ -24,7 +24,6 @@ from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.server import connect, to_text
 from jobs.store import Applied, JobStore, NoSlot
-from jobs.writes import Bounds
 from tests.integration.store_model import HOUR, NAMES, POLICY, SEEN, SLOTS, BadLine, C, Model, MovedStore, R, U, W
 from tests.integration.test_store import add, assert_consistent, happen
 from tests.unit.lifecycle_world import PICTURE, new_job
@@ -166,9 +165,9 @@ class StoreMachine(RuleBasedStateMachine):
         full = sum(one.status.holds_slot for one in self.models.values()) >= SLOTS
         if model.status is W and full:
             with pytest.raises(NoSlot):
-                self.store.apply(name, events.Release(), bounds=Bounds(slots=SLOTS))
+                self.store.apply(name, events.Release(slots=SLOTS))
             return
-        applied = self.store.apply(name, events.Release(), bounds=Bounds(slots=SLOTS))
+        applied = self.store.apply(name, events.Release(slots=SLOTS))
         self.changes[name] += applied.changed
         model.happens(events.Release(), self.tasks)
 
