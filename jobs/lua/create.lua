@@ -19,8 +19,7 @@ if ARGV[3] ~= '' and redis.call('GET', KEYS[6]) ~= ARGV[3] then
 end
 
 local keys = {ready = KEYS[1], tallies = {KEYS[2], KEYS[3]}, jobs = KEYS[5], contenders = KEYS[7], changes = KEYS[8]}
-local created = {}
-local count = 0
+local created, new = {}, {}
 local jobs = tonumber(ARGV[4])
 local named = 8 + jobs
 for number = 1, jobs do
@@ -43,13 +42,12 @@ for number = 1, jobs do
   elseif owner then
     created[number] = 'purged'
   else
-    put_new(job, ARGV[1], keys)
+    put_new(new, job)
     created[number] = 1
-    count = count + 1
   end
 end
-if count > 0 then
+if #new > 0 then
   redis.call('ZADD', KEYS[4], 'NX', ARGV[2], ARGV[1])
 end
-count_new(count, ARGV[1], keys)
+enter(new, ARGV[1], keys)
 return created

@@ -4,24 +4,47 @@
 -- keys      ready (zset: its jobs that are ready to go), jobs (zset: all its jobs), contenders (set: campaigns that have
 --           ready jobs), changes (stream: what has become of jobs), tallies (hashes: that of all jobs, and its own)
 
--- About so many; nodes of the stream are dropped whole.
+-- About so many entries; nodes of the stream are dropped whole.
 local CHANGES_KEPT = 10000
+-- Share one call of a command, and one entry of the stream: a command of its own for each job costs more than the job.
+local JOBS_TOGETHER = 50
 
+-- Create the record of a job that does not exist yet, and keep the job in mind for `enter`.
+--
+-- new  the jobs so far
 -- job  record (the key of its hash), id, rank, order, doc (the record, as JSON)
-local function put_new(job, campaign, keys)
+local function put_new(new, job)
   redis.call('HSET', job.record, 'doc', job.doc, 'version', 1)
-  redis.call('ZADD', keys.ready, job.rank, job.id)
-  redis.call('ZADD', keys.jobs, job.order, job.id)
-  redis.call('XADD', keys.changes, 'MAXLEN', '~', CHANGES_KEPT, '*',
-    'job', job.id, 'campaign', campaign, 'status', 'waiting', 'progress', '')
+  new[#new + 1] = job
 end
 
-local function count_new(count, campaign, keys)
-  if count > 0 then
-    redis.call('SADD', keys.contenders, campaign)
-    for _, tally in ipairs(keys.tallies) do
-      redis.call('HINCRBY', tally, 'waiting', count)
-    end
+local function enter_some(new, first, last, campaign, keys)
+  local ready, jobs, ids = {}, {}, {}
+  for at = first, last do
+    local job = new[at]
+    ids[#ids + 1] = job.id
+    ready[#ready + 1] = job.rank
+    ready[#ready + 1] = job.id
+    jobs[#jobs + 1] = job.order
+    jobs[#jobs + 1] = job.id
+  end
+  redis.call('ZADD', keys.ready, unpack(ready))
+  redis.call('ZADD', keys.jobs, unpack(jobs))
+  redis.call('XADD', keys.changes, 'MAXLEN', '~', CHANGES_KEPT, '*',
+    'job', table.concat(ids, ' '), 'campaign', campaign, 'status', 'waiting', 'progress', '')
+end
+
+-- Put the new jobs where they are found.
+local function enter(new, campaign, keys)
+  if #new == 0 then
+    return
+  end
+  for first = 1, #new, JOBS_TOGETHER do
+    enter_some(new, first, math.min(first + JOBS_TOGETHER - 1, #new), campaign, keys)
+  end
+  redis.call('SADD', keys.contenders, campaign)
+  for _, tally in ipairs(keys.tallies) do
+    redis.call('HINCRBY', tally, 'waiting', #new)
   end
 end
 

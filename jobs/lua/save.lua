@@ -67,15 +67,14 @@ end
 local function carry_on(change, first, tally)
   local keys = {ready = KEYS[first], jobs = KEYS[first + 1], contenders = KEYS[5], changes = KEYS[6],
     tallies = {KEYS[2], tally}}
-  local count = 0
+  local new = {}
   for at, job in ipairs(change.new.jobs) do
     job.record = KEYS[first + 1 + at]
     if redis.call('EXISTS', job.record) == 0 then
-      put_new(job, change.new.campaign, keys)
-      count = count + 1
+      put_new(new, job)
     end
   end
-  count_new(count, change.new.campaign, keys)
+  enter(new, change.new.campaign, keys)
 end
 
 local function save(change, doc, line, first)

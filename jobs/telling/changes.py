@@ -1,13 +1,15 @@
 """Changes: a stream of what has become of jobs, for whoever wants to follow along without asking about each.
 
-An entry is written in the same step as the record, and says only what a person would see. The stream is kept short:
+An entry is written in the same step as the record, and says only what a person would see; jobs that are enqueued
+together share one. The stream is kept short:
 whoever was away for too long is told so, and reads the records, which are the truth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import redis
@@ -19,6 +21,8 @@ from jobs.server import SOCKET_TIMEOUT_SECONDS, to_text, unavailable
 
 NEWEST = "$"
 BEGINNING = "0-0"
+# Between the id of an entry and the number of a job in it.
+_WITHIN = "."
 # The client gives up waiting for an answer after its own time; Redis must answer before.
 MAX_BLOCK_SECONDS = SOCKET_TIMEOUT_SECONDS / 2
 # Between its release and the API's answer a job is being submitted; how far it is with that is our own affair.
@@ -27,7 +31,10 @@ _ONE_STATUS = {Status.RELEASED: Status.SUBMITTING, Status.COMMITTED: Status.SUBM
 
 @dataclass(frozen=True)
 class Changed:
-    """One change. `id` is the place to go on from; `status` is never released or committed; `progress` in percent."""
+    """One change. `id` is the place to go on from; `status` is never released or committed; `progress` in percent.
+
+    The id is that of the entry, for the last job that the entry names; the others' have a number behind it.
+    """
 
     id: str
     job_id: str
@@ -82,7 +89,7 @@ class Changes:
         Args:
             place: the `id` of the last change that was read; BEGINNING for all that are kept; NEWEST for what
                 comes from now on (with `block_seconds`; use `newest` to miss nothing between two calls).
-            count: how many at most.
+            count: how many entries at most; one may tell of 50 jobs.
             block_seconds: wait so long for one to come, and at most MAX_BLOCK_SECONDS; 0: do not wait.
 
         Raises:
@@ -93,23 +100,35 @@ class Changes:
             return found
         block_ms = max(1, int(min(block_seconds, MAX_BLOCK_SECONDS) * 1000))
         with unavailable():
-            streams: Any = self._redis.xread({self._key: place}, count=count, block=block_ms)
-        return [_changed(*one) for _, entries in _pairs(streams) for one in entries]
+            streams: Any = self._redis.xread({self._key: _entry_of(place)}, count=count, block=block_ms)
+        return [change for _, entries in _pairs(streams) for change in _changed(entries)]
 
     def _kept_after(self, place: str, count: int) -> list[Changed]:
         """Read from `place` itself on: if it is there, so is everything after it."""
         if place == BEGINNING:
             with unavailable():
                 entries: Any = self._redis.xrange(self._key, count=count)
-            return [_changed(*one) for one in entries]
+            return _changed(entries)
         with unavailable():
-            entries = self._redis.xrange(self._key, min=place, count=count + 1)
-        if not entries or to_text(entries[0][0]) != place:
+            entries = self._redis.xrange(self._key, min=_entry_of(place), count=count + 1)
+        if not entries or to_text(entries[0][0]) != _entry_of(place):
             raise ChangesMissed(
                 f"the change {place} is no longer kept, so some after it may be missing: read the jobs themselves, "
                 "then go on from the newest"
             )
-        return [_changed(*one) for one in entries[1:]]
+        last = place_of(place)
+        return [change for change in _changed(entries) if place_of(change.id) > last]
+
+
+def place_of(change_id: str) -> tuple[int, int, float]:
+    """Where a change stands, to be compared: milliseconds, the number of the entry within them, and that within it."""
+    entry_id, _, number = change_id.partition(_WITHIN)
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence), int(number) if number else inf
+
+
+def _entry_of(place: str) -> str:
+    return place.partition(_WITHIN)[0]
 
 
 def _pairs(streams: Any) -> list[tuple[Any, Any]]:
@@ -117,7 +136,14 @@ def _pairs(streams: Any) -> list[tuple[Any, Any]]:
     return list(streams.items()) if isinstance(streams, Mapping) else list(streams or [])
 
 
-def _changed(place: Any, fields: Mapping[Any, Any]) -> Changed:
+def _changed(entries: Iterable[tuple[Any, Mapping[Any, Any]]]) -> list[Changed]:
+    return [change for entry_id, fields in entries for change in _of_entry(to_text(entry_id), fields)]
+
+
+def _of_entry(entry_id: str, fields: Mapping[Any, Any]) -> Iterator[Changed]:
     found = {to_text(name): to_text(value) for name, value in fields.items()}
-    progress = int(found["progress"]) if found["progress"] else None
-    return Changed(to_text(place), found["job"], found["campaign"], Status(found["status"]), progress)
+    status, progress = Status(found["status"]), int(found["progress"]) if found["progress"] else None
+    *others, last = found["job"].split()
+    for number, job_id in enumerate(others, 1):
+        yield Changed(f"{entry_id}{_WITHIN}{number}", job_id, found["campaign"], status, progress)
+    yield Changed(entry_id, last, found["campaign"], status, progress)

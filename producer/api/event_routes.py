@@ -18,8 +18,8 @@ from starlette.concurrency import run_in_threadpool
 
 from jobs.errors import BlendqError, ChangesMissed
 from jobs.store import JobStore
-from jobs.telling.changes import Changed, present
-from producer.api.follower import PAGE, Follower, Subscription, Wanted, place_of
+from jobs.telling.changes import Changed, place_of, present
+from producer.api.follower import PAGE, Follower, Subscription, Wanted
 from producer.api.parts import Blends, JobId, known
 from producer.api.problems import Refused
 
@@ -32,7 +32,7 @@ MAX_STREAMS = 256
 # Then the caller comes again by itself, and its token is looked at again.
 MAX_STREAM_SECONDS = 3600.0
 _log = logging.getLogger(__name__)
-_PLACE = re.compile(r"\d{1,15}-\d{1,15}")
+_PLACE = re.compile(r"\d{1,15}-\d{1,15}(\.\d{1,3})?")
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from jobs.errors import BlendqError, ChangesMissed
 from jobs.store import JobStore
-from jobs.telling.changes import Changed
+from jobs.telling.changes import Changed, place_of
 
 # More jobs than this that changed since the last sending, and the follower has missed some.
 MAX_WAITING_JOBS = 10_000
@@ -120,9 +120,3 @@ class Follower:
     def _all_miss(self) -> None:
         for subscription in self._subscriptions:
             subscription.miss()
-
-
-def place_of(change_id: str) -> tuple[int, int]:
-    """An id of the stream, to be compared: milliseconds, and a number within them."""
-    milliseconds, _, number = change_id.partition("-")
-    return int(milliseconds), int(number)
