@@ -34,7 +34,7 @@ from jobs.slots.turns import Turns
 from jobs.telling.changes import NEWEST, Changed, Changes
 from jobs.telling.outbox import Outbox
 from jobs.telling.webhooks import Webhooks
-from jobs.writes import Deletion, Write, claims, to_doc
+from jobs.writes import Deletion, Write, claims, new_name, to_doc
 
 _RECORD = ("doc", "version")
 # Places in the order of all jobs are counted from 1.
@@ -87,7 +87,8 @@ class JobStore:
     ) -> None:
         self._redis = client
         self.policy = policy
-        self._chance = chance or random.SystemRandom()
+        # SystemRandom lets the interpreter's lock go for each number, which here only spreads what is tried again.
+        self._chance = chance or random.Random()  # noqa: S311
         self.keys = keys or Keys()
         self.gate = Gate(client, self.keys, self.find_many)
         self.throttle = Throttle(client, self.keys, policy)
@@ -271,7 +272,8 @@ class JobStore:
         args: list[Any] = [campaign, to_ms(jobs[0].created_at), epoch or "", len(jobs)]
         for job in jobs:
             args += [job.id, rank(job), job.order, to_doc(job), content_of(job.request) if job.idempotency_key else ""]
-        then = [self._first_write(job, reuses[job.id]) for job in jobs if job.id in reuses]
+        name = new_name()
+        then = [self._first_write(job, reuses[job.id], name) for job in jobs if job.id in reuses]
         created = repeatable(lambda: self._create(keys, args, then))
         if created is None:
             raise EpochLost("Redis has lost its records in this very moment; nothing was enqueued, do it again")
@@ -383,13 +385,13 @@ class JobStore:
 
     # Inside ----------------------------------------------------------------------------------------------------
 
-    def _first_write(self, job: Job, event: Event) -> Write:
+    def _first_write(self, job: Job, event: Event, name: str) -> Write:
         """What happens to a job in the step that creates it."""
         now = job.created_at
         change = advance(job, event, Moment(now, self._chance.random(), self.policy))
         if change is None:
             raise ValueError(f"job {job.id}: {type(event).__name__} cannot happen to a new job")
-        return Write.of(self.keys, job, change, event, FIRST_VERSION, now, created=True)
+        return Write.of(self.keys, job, change, event, FIRST_VERSION, now, name, created=True)
 
     def _create(self, keys: Sequence[str], args: Sequence[Any], then: Sequence[Write]) -> Any:
         """Create jobs, and let it happen to them what is to happen in the same step."""
@@ -408,6 +410,7 @@ class JobStore:
             now, found = self._load([job_id for job_id, _ in happened])
         except StoreUnavailable as error:
             return [error] * len(happened)
+        name = new_name()
         outcomes: dict[int, Applied | Exception | None] = {}
         writes: dict[int, Write] = {}
         for place, ((job_id, event), record) in enumerate(zip(happened, found, strict=True)):
@@ -418,7 +421,7 @@ class JobStore:
                     outcomes[place] = Applied(job, job)
                 else:
                     change = self._with_orders(change)
-                    writes[place] = Write.of(self.keys, job, change, event, version, now)
+                    writes[place] = Write.of(self.keys, job, change, event, version, now, name)
             except Exception as error:  # noqa: BLE001  (whatever is wrong with one is no reason to fail the others)
                 outcomes[place] = error
         outcomes |= zip(writes, self._save(list(writes.values()), now), strict=True)

@@ -27,6 +27,13 @@ _UNFINISHED = tuple(status.value for status in Status if not status.final)
 _COUNTED = (*_UNFINISHED, *(status.value for status in Status if status.final), *_SUMMED)
 
 
+def new_name() -> str:
+    """A name for writes of the same moment, at most one of each job. It costs a system call, and another thread may
+    take the interpreter's lock meanwhile: so one for many.
+    """
+    return secrets.token_hex(8)
+
+
 @dataclass(frozen=True)
 class Write:
     """The change, and its keys and arguments. It has a name of its own, so that it is known when it is repeated."""
@@ -45,6 +52,7 @@ class Write:
         event: Event,
         version: str,
         now: datetime,
+        name: str,
         *,
         created: bool = False,
     ) -> Self:
@@ -56,6 +64,7 @@ class Write:
             event: what happened.
             version: of the record, as it was read.
             now: the store's clock.
+            name: from `new_name`; those that are written together may share it.
             created: it happens in the step that creates the job, and not to one of this id that was there already.
         """
         after = change.job
@@ -65,7 +74,7 @@ class Write:
             "id": after.id,
             "version": version,
             "created": to_doc(before) if created else None,
-            "write": secrets.token_hex(8),
+            "write": name,
             "once": isinstance(event, (Act, Retry)) or None,
             "slot": "hold" if after.status.holds_slot else "free",
             "tally": _delta(tally(before), tally(after)),
