@@ -86,6 +86,8 @@ class TaskStatus(StrEnum):
 
 # A task that has left the API's queue.
 WORKED_ON = frozenset({TaskStatus.SUBMITTED, TaskStatus.MODAL, TaskStatus.IN_PROGRESS})
+# Where its task is known.
+_HAS_A_TASK = AT_THE_API - {Status.UNSURE}
 
 
 class _Record(BaseModel):
@@ -234,20 +236,26 @@ class Job(_Record):
     @property
     def working(self) -> bool:
         """Whether its task was seen to have left the API's queue: a core is taken. A code 1 alone does not tell."""
-        return self._task_at_the_api is not None and self._task_at_the_api.seen in WORKED_ON
+        task = self._task_at_the_api
+        return task is not None and task.seen in WORKED_ON
 
     @property
     def waiting_there(self) -> bool:
         """Whether its task is known to wait at the API: by a 22, or seen not to be started."""
         task = self._task_at_the_api
-        return task is not None and not self.working and (self.status is Status.QUEUED or task.seen is not None)
+        if task is None or task.seen in WORKED_ON:
+            return False
+        return self.status is Status.QUEUED or task.seen is not None
 
     @property
     def _task_at_the_api(self) -> Attempt | None:
-        return self.attempt if self.status in AT_THE_API - {Status.UNSURE} else None
+        return self.attempt if self.status in _HAS_A_TASK else None
 
     def find_attempt(self, number: int) -> Attempt | None:
-        return next((attempt for attempt in self.attempts if attempt.number == number), None)
+        for attempt in self.attempts:
+            if attempt.number == number:
+                return attempt
+        return None
 
     def with_attempt(self, attempt: Attempt, **changes: object) -> Job:
         """The same job with `attempt` put in the place of its number (or added), and some fields changed."""

@@ -143,8 +143,8 @@ def to_doc(job: Job) -> str:
 
 def tally(job: Job) -> dict[str, int]:
     """What one job adds to the counts of its campaign. Counts are sums of this, so they cannot drift."""
-    counts = {job.status.value: 1} | {name: getattr(job, name) for name in _SUMMED}
-    return {name: count for name, count in counts.items() if count}
+    summed = {name: count for name in _SUMMED if (count := getattr(job, name))}
+    return {job.status.value: 1, **summed}
 
 
 def claims(before: Job, after: Job) -> dict[str, str]:
@@ -210,6 +210,8 @@ def _place(keys: Keys, job: Job, now: datetime) -> tuple[str, int] | None:
 
 
 def _delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    if before == after:
+        return {}
     names = before.keys() | after.keys()
     changes = {name: after.get(name, 0) - before.get(name, 0) for name in names}
     return {name: change for name, change in changes.items() if change}

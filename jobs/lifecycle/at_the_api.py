@@ -8,7 +8,7 @@ from jobs import events
 from jobs.events import AnswerKind
 from jobs.job import AT_THE_API, Attempt, Job, Status, TaskStatus
 from jobs.lifecycle.change import CONFLICT, Change, Moment, fail, finish, in_conflict, park
-from jobs.lifecycle.submitting import back_off, submit_again, under_way
+from jobs.lifecycle.submitting import UNDER_WAY, back_off, submit_again
 from jobs.settings import OnQueued
 
 # A job's task only ever moves to the right here; whatever says otherwise came late.
@@ -138,12 +138,12 @@ def _alive_there(job: Job, before: Attempt, attempt: Attempt, event: events.Task
         return Change(job.with_attempt(attempt), words)
     age = (moment.now - (attempt.committed_at or moment.now)).total_seconds()
     due = moment.later(moment.policy.poll_seconds(age))
+    # Alive, but not started: the limit on resubmitting goes on.
+    so_far = {"backoffs": 0} if status is Status.QUEUED else UNDER_WAY
     changed = job.with_attempt(
-        attempt, status=status, current=attempt.number, due_at=due, reason=None, finished_at=None
+        attempt, status=status, current=attempt.number, due_at=due, reason=None, finished_at=None, **so_far
     )
-    if status is Status.QUEUED:  # alive, but not started: the limit on resubmitting goes on
-        return Change(changed.but(backoffs=0), words)
-    return Change(under_way(changed), words)
+    return Change(changed, words)
 
 
 def _status_of(job: Job, attempt: Attempt, event: events.TaskSeen) -> Status:

@@ -11,6 +11,9 @@ from jobs.lifecycle.change import CONFLICT, Change, Moment, fail, finish, in_con
 from jobs.policy import MAX_LOST_CLAIMS, NO_ACCOUNT_HEAD_START
 from jobs.settings import OnQueued
 
+# The API took it and works on it: what went wrong before no longer counts.
+UNDER_WAY = {"backoffs": 0, "lost_claims": 0, "retrying_since": None}
+
 
 def release(job: Job, moment: Moment) -> Change | None:
     if job.status is not Status.WAITING or job.due_at is None or job.due_at > moment.now:
@@ -77,8 +80,8 @@ def _first_news(job: Job, attempt: Attempt, event: events.Answer, moment: Moment
     match event.kind:
         case AnswerKind.ACCEPTED if event.task_id:
             due = moment.later(moment.policy.poll_seconds(0))
-            changed = job.with_attempt(attempt, status=Status.ACCEPTED, due_at=due)
-            return Change(under_way(changed), _words(event))
+            changed = job.with_attempt(attempt, status=Status.ACCEPTED, due_at=due, **UNDER_WAY)
+            return Change(changed, _words(event))
         case AnswerKind.QUEUED if event.task_id:
             return _queued(job, attempt, event, moment)
         case AnswerKind.QUEUED if moment.policy.on_queued is not OnQueued.WAIT:
@@ -179,11 +182,6 @@ def submit_again(job: Job, moment: Moment, why: str) -> Change:
             f"not started within {moment.policy.resubmit_limit_seconds:.0f} s; last: {why}",
         )
     return Change(job.but(status=Status.WAITING, due_at=moment.now), why + "; submits again")
-
-
-def under_way(job: Job) -> Job:
-    """The API took it and works on it: what went wrong before no longer counts."""
-    return job.but(backoffs=0, lost_claims=0, retrying_since=None)
 
 
 def _words(event: events.Answer) -> str:
