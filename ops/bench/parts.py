@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -23,6 +23,7 @@ class Use:
 
     cpu_seconds: float
     peak_mb: float
+    rss_mb: float
 
 
 def family(pid: int) -> list[int]:
@@ -36,19 +37,20 @@ def family(pid: int) -> list[int]:
 
 
 def use(pid: int) -> Use:
-    """Of a process and its children: processor time so far, and the peaks of their resident memory, summed up."""
-    each = [one for one in map(_use, family(pid)) if one is not None]
-    return Use(sum(one.cpu_seconds for one in each), sum(one.peak_mb for one in each))
+    """Of a process and its children: processor time so far; peaks of their resident memory, and as it is, summed up."""
+    each = [one for one in map(use_alone, family(pid)) if one is not None]
+    return Use(*(sum(getattr(one, name) for one in each) for name in ("cpu_seconds", "peak_mb", "rss_mb")))
 
 
-def _use(pid: int) -> Use | None:
+def use_alone(pid: int) -> Use | None:
+    """Of this process; None when it has left."""
     try:
         times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
         status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     except OSError:
-        return None  # it has just left
-    # With those of its children that have ended.
-    return Use(sum(map(int, times)) / _TICKS, int(status.get("VmHWM", "0 kB").split()[0]) / 1024)
+        return None
+    peak, rss = (int(status.get(name, "0 kB").split()[0]) / 1024 for name in ("VmHWM", "VmRSS"))
+    return Use(sum(map(int, times)) / _TICKS, peak, rss)  # times with those of its children that have ended
 
 
 def reset_peaks(pids: Iterable[int]) -> None:
@@ -74,9 +76,9 @@ def _signal(pids: Iterable[int], number: signal.Signals) -> None:
 
 
 def used_between(before: Mapping[str, Use], after: Mapping[str, Use]) -> dict[str, Use]:
-    """What each part has used in between; peaks are those of the end."""
+    """What each part has used in between; memory is that of the end."""
     return {
-        name: Use(after[name].cpu_seconds - one.cpu_seconds, after[name].peak_mb)
+        name: replace(after[name], cpu_seconds=after[name].cpu_seconds - one.cpu_seconds)
         for name, one in before.items()
         if name in after
     }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 WIDTH, HEIGHT = 960, 360
 LEFT, RIGHT, TOP, BOTTOM = 50, 20, 34, 40
 _FONT = 'font-family="sans-serif" font-size="11"'
-_LEGEND_WIDTH = 120
+_LEGEND_WIDTH = 110
 _MOST_TICKS = 10
 _TIME_STEPS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 18000, 36000)
 
@@ -39,31 +40,33 @@ class Panel:
         lines: drawn in this order.
         marks: moments to point out, in seconds, and their names.
         unit: of the values.
+        height: in pixels.
     """
 
     lines: Sequence[Line]
     marks: Sequence[tuple[float, str]] = ()
     unit: str = ""
+    height: int = HEIGHT
 
 
 def drawing(panels: Sequence[Panel]) -> str:
     """The plots one below the other, over the same time."""
-    height = HEIGHT * len(panels)
+    tops = list(accumulate((panel.height for panel in panels), initial=0))
     end = max((at for panel in panels for line in panel.lines for at, _ in line.points), default=0) or 1
-    drawn = [word for number, panel in enumerate(panels) for word in _panel(panel, number * HEIGHT, end)]
-    start = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" {_FONT}>'
-    return "\n".join([start, f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>', *drawn, "</svg>"])
+    drawn = [word for panel, top in zip(panels, tops, strict=False) for word in _panel(panel, top, end)]
+    start = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {tops[-1]}" {_FONT}>'
+    return "\n".join([start, f'<rect width="{WIDTH}" height="{tops[-1]}" fill="#fff"/>', *drawn, "</svg>"])
 
 
 def _panel(panel: Panel, top: float, end: float) -> Iterator[str]:
     most = max((value for line in panel.lines for _, value in line.points), default=0) * 1.05 or 1
-    foot = top + HEIGHT - BOTTOM
+    foot = top + panel.height - BOTTOM
 
     def x(at: float) -> float:
         return LEFT + at / end * (WIDTH - LEFT - RIGHT)
 
     def y(value: float) -> float:
-        return foot - value / most * (HEIGHT - TOP - BOTTOM)
+        return foot - value / most * (panel.height - TOP - BOTTOM)
 
     for value in _ticks(most, _round_step(most)):
         yield f'<path d="M{LEFT} {y(value):.1f}H{WIDTH - RIGHT}" stroke="#eee"/>'

@@ -9,9 +9,9 @@ from jobs.net.listening import BACKLOG
 LOOPBACK = "127.0.0.1"
 
 
-def listener() -> socket.socket:
-    """A socket that listens on any free port."""
-    return socket.create_server((LOOPBACK, 0), backlog=BACKLOG)
+def listener(port: int = 0) -> socket.socket:
+    """A socket that listens on this port, or on any free one."""
+    return socket.create_server((LOOPBACK, port), backlog=BACKLOG)
 
 
 def free_port() -> int:

@@ -63,7 +63,7 @@ class Row:
 
 def median_line(who: str, repetitions: Sequence[Mapping[str, float]], problems: Mapping[str, int]) -> Line:
     names = repetitions[0]
-    figures = {name: _short(statistics.median(one[name] for one in repetitions)) for name in names}
+    figures = {name: short(statistics.median(one[name] for one in repetitions)) for name in names}
     return Line(who, figures, problems)
 
 
@@ -89,6 +89,6 @@ def _cells(*words: str) -> str:
     return "| " + " | ".join(words) + " |"
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
     """Three digits: more would only look exact."""
     return float(f"{value:.3g}") if abs(value) < 1000 else round(value)

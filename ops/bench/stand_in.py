@@ -1,8 +1,9 @@
-"""StandIn: the stand-in API's process, as the benchmarks see it."""
+"""The stand-in API's process, or another that announces its address, as the benchmarks see it."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -10,10 +11,41 @@ from typing import Self
 
 import httpx
 
-from ops.child import Child
+from ops.child import Child, announcement_of
 from ops.reaper import Reaper
 
 STOP_SECONDS = 5.0
+
+
+class ApiProcess:
+    """Started on entering, ended on leaving.
+
+    Args:
+        module: a program that takes `--announce-file`.
+        options: others of it.
+        folder: for its log.
+        reaper: ends it at the latest.
+    """
+
+    def __init__(self, module: str, options: Sequence[str], folder: Path, reaper: Reaper) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        announcing = ["--announce-file", str(announcement_of(folder, "upstream"))]
+        command = [sys.executable, "-m", module, *announcing, *options]
+        self._child = Child("upstream", command, {}, folder=folder, reaper=reaper)
+
+    def __enter__(self) -> Self:
+        self._child.start()
+        self._child.wait_until_ready()
+        self.url = self._child.announcement.read_text().strip()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._child.ask_to_end()
+        self._child.end(STOP_SECONDS)
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid
 
 
 @dataclass(frozen=True)
@@ -27,30 +59,21 @@ class Ledger:
     cpu_seconds: float
 
 
-class StandIn:
-    """Started on entering, ended on leaving.
-
+class StandIn(ApiProcess):
+    """
     Args:
         folder: for its log.
         reaper: ends it at the latest.
+        options: of `ops.bench.upstream`.
     """
 
-    def __init__(self, folder: Path, reaper: Reaper) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "ops.bench.upstream", "--announce-file", str(folder / "upstream.address")]
-        self._child = Child("upstream", command, {}, folder=folder, reaper=reaper)
+    def __init__(self, folder: Path, reaper: Reaper, *options: str) -> None:
+        super().__init__("ops.bench.upstream", options, folder, reaper)
         self._http = httpx.Client()
-
-    def __enter__(self) -> Self:
-        self._child.start()
-        self._child.wait_until_ready()
-        self.url = self._child.announcement.read_text().strip()
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._http.close()
-        self._child.ask_to_end()
-        self._child.end(STOP_SECONDS)
+        super().__exit__(kind, error, at)
 
     def reset(self) -> None:
         self._http.post(f"{self.url}/reset").raise_for_status()

@@ -3,7 +3,8 @@
     python -m ops.bench.upstream --announce-file FILE
 
 No simulation (that is `ops.sandbox`) but as little work as possible, so that whoever is measured is the slower one.
-It counts submissions by content: what was sent twice shows in `GET /ledger`. `POST /reset` begins anew.
+It counts submissions by content: what was sent twice shows in `GET /ledger`. `POST /reset` begins anew. With
+`--ledger FILE` the next start goes on counting.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import signal
 import struct
@@ -37,26 +39,78 @@ TAIL_BYTES = 4096
 _HOOK = re.compile(rb'"notifyHook": ?"([^"]+)"')
 _STATE = re.compile(rb'"state": ?"([^"]*)"')
 _SIDE = 16
+# Of tasks that somebody may still ask about: all of a million would only fill the memory.
+STATES_KEPT = 10_000
+# What tells contents apart whose CRC is the same, as it is for some hundred pairs in a million: the end of the last
+# picture, which is another checksum.
+END_BYTES = 64
+_ENTRY = struct.Struct(">Q")
+
+
+class Contents:
+    """How often each content was submitted.
+
+    Args:
+        ledger: a file that the next start reads; None to forget.
+    """
+
+    def __init__(self, ledger: Path | None) -> None:
+        self._counts: Counter[int] = Counter()
+        self._file: int | None = None
+        if ledger is not None:
+            self._file = os.open(ledger, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            known = ledger.read_bytes()
+            whole = len(known) - len(known) % _ENTRY.size  # a torn last one was never answered
+            os.ftruncate(self._file, whole)
+            self._counts.update(content for (content,) in _ENTRY.iter_unpack(known[:whole]))
+
+    def add(self, content: int) -> None:
+        self._counts[content] += 1
+        if self._file is not None:
+            os.write(self._file, _ENTRY.pack(content))
+
+    def clear(self) -> None:
+        self._counts.clear()
+        if self._file is not None:
+            os.ftruncate(self._file, 0)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    @property
+    def submissions(self) -> int:
+        return self._counts.total()
+
+
+def content_of(checksum: int, end: bytes) -> int:
+    """
+    Args:
+        checksum: of all that comes before the options.
+        end: its last bytes.
+    """
+    return checksum << 32 | zlib.crc32(end[-END_BYTES:])
 
 
 class Api:
     """What was accepted, and what is said of it."""
 
-    def __init__(self, url: str, callers: Callers) -> None:
+    def __init__(self, url: str, callers: Callers, ledger: Path | None = None) -> None:
         self._url = url
         self._callers = callers
-        self._contents: Counter[int] = Counter()
+        self._contents = Contents(ledger)
         self._states: dict[str, str] = {}
         self._made = 0
         self._pictures = 0
 
     def submit(self, content: int, tail: bytes) -> bytes:
         """Accept one, and call back."""
-        self._contents[content] += 1
+        self._contents.add(content)
         self._made += 1
         task_id = f"{time.time_ns()}{self._made % 1000:03}"
         if state := _STATE.search(tail):
             self._states[task_id] = state.group(1).decode()
+            if len(self._states) > STATES_KEPT:
+                del self._states[next(iter(self._states))]
         if hook := _HOOK.search(tail):
             self._callers.call(hook.group(1).decode(), json.dumps(self._task(task_id)).encode())
         return json.dumps({"code": 1, "description": "Submit success", "properties": {}, "result": task_id}).encode()
@@ -70,7 +124,7 @@ class Api:
 
     def ledger(self) -> bytes:
         facts = {
-            "submissions": self._contents.total(),
+            "submissions": self._contents.submissions,
             "contents": len(self._contents),
             "pictures": self._pictures,
             "callbacks": dict(self._callers.codes),
@@ -143,7 +197,7 @@ class Exchange(asyncio.Protocol):
     def _answer(self) -> bytes:
         if self._path == SUBMIT:
             pictures, _, options = self._tail.rpartition(b"]")
-            return self._api.submit(zlib.crc32(pictures, self._checksum), options)
+            return self._api.submit(content_of(zlib.crc32(pictures, self._checksum), pictures), options)
         if self._path.startswith(PICTURES):
             return self._api.picture(self._path)
         if self._path == LIST:
@@ -166,10 +220,10 @@ def png(name: bytes) -> bytes:
     return _START + _chunk(b"tEXt", b"Title\0" + name) + _END
 
 
-async def _serve(announce_file: Path) -> None:
-    listener = ports.listener()
+async def _serve(announce_file: Path, port: int, ledger: Path | None) -> None:
+    listener = ports.listener(port)
     loop, callers = asyncio.get_running_loop(), Callers()
-    api = Api(url_of(listener), callers)
+    api = Api(url_of(listener), callers, ledger)
     server = await loop.create_server(lambda: Exchange(api), sock=listener)
     announce(announce_file, url_of(listener))
     leaving = asyncio.Event()
@@ -182,9 +236,11 @@ async def _serve(announce_file: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ops.bench.upstream", description="The stand-in API.")
     parser.add_argument("--announce-file", type=Path, required=True, help="gets the address written when it listens")
+    parser.add_argument("--port", type=int, default=0, help="0 for any free one")
+    parser.add_argument("--ledger", type=Path, metavar="FILE", help="what was submitted is kept here")
     given = parser.parse_args(arguments)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(given.announce_file))
+        runner.run(_serve(given.announce_file, given.port, given.ledger))
     return 0
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from ops.bench.callers import Callers
 from ops.bench.report import Line, Row
-from ops.bench.upstream import TAIL_BYTES, Api, Exchange, png
+from ops.bench.upstream import TAIL_BYTES, Api, Contents, Exchange, content_of, png
 
 
 class Wire:
@@ -57,6 +58,24 @@ def test_submissions_are_counted_by_their_pictures() -> None:
     ledger = json.loads(api.ledger())
     assert (ledger["submissions"], ledger["contents"]) == (3, 2)
     assert callers.called == ["http://one", "http://another", "http://third"]
+
+
+def test_blends_whose_checksum_is_the_same_are_told_apart_by_their_end() -> None:
+    ends = [bytes([number]) * 100 for number in range(200)]
+    assert len({content_of(7, end) for end in ends}) == 200
+
+
+def test_a_ledger_in_a_file_goes_on_after_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "ledger"
+    for content in (1, 2):
+        Contents(file).add(content)
+    with file.open("ab") as torn:
+        torn.write(b"half")
+    Contents(file).add(2)
+    again = Contents(file)
+    assert (again.submissions, len(again)) == (3, 2)
+    again.clear()
+    assert Contents(file).submissions == 0
 
 
 def test_every_task_has_a_real_picture_of_its_own() -> None:
