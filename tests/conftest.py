@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,12 @@ from jobs.keys import Keys
 from jobs.settings import Settings
 from ops.embedded import EmbeddedServer, find_binary
 from ops.ownership import Ownership
+
+
+def pytest_configure() -> None:
+    """Compile once: with this variable set, as in many containers, each of some hundred processes compiles it all."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def no_server(problem: object) -> None:
