@@ -1,4 +1,4 @@
-"""The command: python -m ops.bench [ROW ...] [--quick] [--json]."""
+"""The command: python -m ops.bench [ROW ...] [--quick] [--json] [--out DIR]."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from jobs.settings import Settings
-from ops.bench import enqueue, whole_jobs
+from ops.bench import whole_jobs
 from ops.bench.callbacks import callbacks
+from ops.bench.enqueueing import enqueueing
 from ops.bench.growth import growth
 from ops.bench.latency import again, express, idle
-from ops.bench.report import Line, Row, machine
+from ops.bench.report import Row, machine
 from ops.bench.scale import FULL, QUICK, SMALLEST, Scale
-from ops.embedded import EmbeddedServer
-from ops.ownership import Ownership
+from ops.bench.slots import slots
+from ops.bench.targets import judged, to_text
 
 Measure = Callable[[Path, Scale, Sequence[str]], Row]
 
@@ -30,57 +32,69 @@ def _big(folder: Path, scale: Scale, peers: Sequence[str]) -> Row:
     return whole_jobs.big(folder, scale.big_jobs, scale.repetitions, scale.concurrency, peers)
 
 
-def _enqueue(folder: Path, scale: Scale, _: Sequence[str]) -> Row:
-    settings = Settings(data_dir=folder)
-    with Ownership(folder) as owner, EmbeddedServer(settings, owner):
-        found = enqueue.measure(settings, scale.enqueued)
-    figures = {"jobs/s": found.jobs_per_second, "CPU ms a job": found.cpu_us_per_job / 1000}
-    return Row("enqueue", f"{found.jobs} jobs through `enqueue_many` of one process.", [Line("blendq", figures)])
-
-
 # Those with peers take them; the others are about us alone.
 ROWS: Mapping[str, Measure] = {
-    "enqueue": _enqueue,
+    "enqueue": lambda folder, scale, peers: enqueueing(folder, scale.enqueued, scale.repetitions, peers),
     "small": _small,
     "big": _big,
     "callbacks": lambda _, scale, __: callbacks(scale.callbacks, scale.repetitions),
     "growth": lambda folder, scale, _: growth(folder, scale.kept),
+    "slots": lambda folder, scale, _: slots(folder, scale.phase_seconds, scale.slots_waiting),
     "express": lambda folder, scale, _: express(folder, scale.waiting, scale.concurrency),
     "idle": lambda folder, scale, _: idle(folder, scale.idle_seconds, scale.concurrency),
     "again": lambda folder, _, __: again(folder),
 }
 
+# It takes four minutes, or is too short to tell anything.
+ONLY_FULL = ("slots",)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     scale = SMALLEST if given.smallest else QUICK if given.quick else FULL
+    peers = scale.peers if given.peers is None else [one for one in given.peers.split(";") if one]
     about = machine()
     rows = []
-    for name in given.rows or ROWS:
+    for name in given.rows or (ROWS if scale is FULL else [one for one in ROWS if one not in ONLY_FULL]):
         with tempfile.TemporaryDirectory(prefix="blendq-bench-") as folder:
-            rows.append(ROWS[name](Path(folder), scale, given.peers.split(";") if given.peers else ()))
+            rows.append(ROWS[name](Path(folder), scale, peers))
         if not given.json:
-            print(rows[-1].to_text(), flush=True)
+            print(_text(rows[-1]), flush=True)
     about["load_after"] = machine()["load"]
-    if given.json:
-        print(json.dumps({"machine": about, "rows": [row.to_json() for row in rows]}))
-    else:
-        print(json.dumps(about))
+    report = {"machine": about, "rows": [row.to_json() | {"targets": _targets(row)} for row in rows]}
+    if given.out:
+        _save(given.out, report, rows)
+    print(json.dumps(report if given.json else about))
     return 1 if any(line.problems for row in rows for line in row.lines) else 0
+
+
+def _text(row: Row) -> str:
+    found = judged(row)
+    return row.to_text() + (f"\n{to_text(found)}" if found else "")
+
+
+def _targets(row: Row) -> list[dict[str, Any]]:
+    return [asdict(one) for one in judged(row)]
+
+
+def _save(folder: Path, report: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    (folder / "report.md").write_text("\n".join(map(_text, rows)), encoding="utf-8")
+    for name, text in (pair for row in rows for pair in row.files.items()):
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ops.bench", description="blendq beside its peers and the limit.")
-    parser.add_argument(
-        "rows", nargs="*", choices=[*ROWS, []], metavar="ROW", help=f"{', '.join(ROWS)}; all by default"
-    )
+    which = f"{', '.join(ROWS)}; all by default, but for {', '.join(ONLY_FULL)} in quick runs"
+    parser.add_argument("rows", nargs="*", choices=[*ROWS, []], metavar="ROW", help=which)
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="under two minutes; figures to look at, not to tell")
     size.add_argument("--smallest", action="store_true", help="only to see that everything works")
-    parser.add_argument(
-        "--peers", default=";".join(whole_jobs.PEERS), help="which of them, with semicolons; '' for none"
-    )
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--peers", help="which of them, with semicolons; '' for none (all; of quick runs celery)")
+    parser.add_argument("--json", action="store_true", help="instead of tables in Markdown")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep tables, JSON and plots there")
     return parser
 
 

@@ -40,13 +40,15 @@ class RedisLimit:
         self._redis.close()
         self._exits.close()
 
-    def measure(self, jobs: int) -> dict[str, float]:
+    def measure(
+        self, jobs: int, changes_a_job: int = CHANGES_A_JOB, a_round_trip: int = CHANGES_A_ROUND_TRIP
+    ) -> dict[str, float]:
         """Write so many jobs' changes; as many in one round trip as a busy worker could gather."""
         before, began, own = parts.use(self._server.pid or 0).cpu_seconds, time.monotonic(), time.process_time()
-        changes = [job for job in range(jobs) for _ in range(CHANGES_A_JOB)]
-        for start in range(0, len(changes), CHANGES_A_ROUND_TRIP):
+        changes = [job for job in range(jobs) for _ in range(changes_a_job)]
+        for start in range(0, len(changes), a_round_trip):
             pipeline = self._redis.pipeline()
-            for job in changes[start : start + CHANGES_A_ROUND_TRIP]:
+            for job in changes[start : start + a_round_trip]:
                 pipeline.hset(f"job:{job}", "doc", RECORD)
                 pipeline.rpush(f"history:{job}", LINE)
             pipeline.execute()

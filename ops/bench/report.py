@@ -23,12 +23,21 @@ class Line:
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured, and what each came to; where it is `compared`, ours comes first."""
+    """What was measured, and what each came to.
+
+    Args:
+        name: of the row.
+        what: the work, in words.
+        lines: where they are `compared`, ours comes first.
+        compared: whether ours is beside others'.
+        files: what belongs to it, by name: a plot.
+    """
 
     name: str
     what: str
     lines: Sequence[Line]
     compared: bool = True
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def ratios(self) -> dict[str, dict[str, float]]:
         """Ours divided by theirs, for each of the others."""
@@ -37,7 +46,7 @@ class Row:
         ours, *others = self.lines
         return {
             other.who: {
-                name: round(value / other.figures[name], 3)
+                name: short(value / other.figures[name])
                 for name, value in ours.figures.items()
                 if other.figures.get(name)
             }
@@ -50,13 +59,13 @@ class Row:
         }
 
     def to_text(self) -> str:
-        """A table in Markdown."""
+        """A table in Markdown, as the docs have it: in brackets ours divided by theirs."""
         names = list(dict.fromkeys(name for line in self.lines for name in line.figures))
-        lines = [f"### {self.name}", "", self.what, "", _cells("", *names), _cells(*["---"] * (len(names) + 1))]
+        lines = [f"### {self.name}", "", self.what, "", cells("", *names), cells(*["---"] * (len(names) + 1))]
         ratios = self.ratios()
         for line in self.lines:
             figures = [_figure(line.figures.get(name), ratios.get(line.who, {}).get(name)) for name in names]
-            lines.append(_cells(line.who, *figures))
+            lines.append(cells(line.who, *figures))
         lines += [f"{line.who}: {dict(line.problems)}" for line in self.lines if line.problems]
         return "\n".join(lines) + "\n"
 
@@ -80,12 +89,14 @@ def machine() -> dict[str, Any]:
 
 
 def _figure(value: float | None, ratio: float | None) -> str:
+    """A cell, in brackets the ratio."""
     if value is None:
         return ""
-    return f"{value:,g}" + (f" (ours: {ratio:g} x)" if ratio is not None else "")
+    return f"{value:,g}" + (f" ({ratio:,g})" if ratio is not None else "")
 
 
-def _cells(*words: str) -> str:
+def cells(*words: str) -> str:
+    """A line of a table."""
     return "| " + " | ".join(words) + " |"
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+PEERS = ("celery", "celery, everysec", "dramatiq", "taskiq", "asyncio script")
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,9 @@ class Scale:
         kept: jobs that are kept, at each of which a look is taken.
         waiting: jobs before an express job, in each of its tries.
         idle_seconds: how long the stack is watched that has nothing to do.
+        phase_seconds: of the row about slots.
+        slots_waiting: jobs that wait in it.
+        peers: who is compared with, unless told otherwise.
         concurrency: submissions and downloads at once, everybody's.
     """
 
@@ -29,6 +35,9 @@ class Scale:
     kept: tuple[int, ...]
     waiting: tuple[int, ...]
     idle_seconds: float
+    phase_seconds: float
+    slots_waiting: int
+    peers: Sequence[str] = ("celery",)
     concurrency: int = 8
 
 
@@ -41,6 +50,9 @@ FULL = Scale(
     kept=(1_000, 10_000, 100_000),
     waiting=(0, 100, 1000),
     idle_seconds=60.0,
+    phase_seconds=30.0,
+    slots_waiting=100_000,
+    peers=PEERS,
 )
 QUICK = Scale(
     repetitions=1,
@@ -51,7 +63,19 @@ QUICK = Scale(
     kept=(500, 2000),
     waiting=(0, 100),
     idle_seconds=5.0,
+    phase_seconds=5.0,
+    slots_waiting=1000,
 )
 SMALLEST = Scale(
-    repetitions=1, enqueued=50, small_jobs=5, big_jobs=2, callbacks=50, kept=(10,), waiting=(0,), idle_seconds=0.5
+    repetitions=1,
+    enqueued=50,
+    small_jobs=5,
+    big_jobs=2,
+    callbacks=50,
+    kept=(10,),
+    waiting=(0,),
+    idle_seconds=0.5,
+    phase_seconds=1.0,
+    slots_waiting=100,
+    peers=(),
 )

@@ -21,6 +21,7 @@ from ops.ownership import Ownership
 
 STOP_SECONDS = 5.0
 ALWAYS, EVERYSEC = "always", "everysec"
+_PEERS = "ops.bench.peers."
 
 
 class Peer:
@@ -41,7 +42,7 @@ class Peer:
         self, name: str, module: str, folder: Path, api_url: str, concurrency: int, appendfsync: str = ALWAYS
     ) -> None:
         self.name = name
-        self._module = f"ops.bench.peers.{module}"
+        self._module = module
         self._settings = Settings(data_dir=folder)
         self._appendfsync = appendfsync
         self._concurrency = concurrency
@@ -60,7 +61,7 @@ class Peer:
         }
 
     def _child(self, owner: Ownership, part: str, number: str) -> Child:
-        command = [sys.executable, "-m", self._module, part, number]
+        command = [sys.executable, "-m", _PEERS + self._module, part, number]
         child = Child(part, command, self._env, folder=self._settings.data_dir, reaper=owner.reaper)
         child.start()
         return child
@@ -81,8 +82,7 @@ class Peer:
 
     def enqueue(self, blends: Sequence[Blend], name: str) -> None:
         self._redis.set("finished", 0)
-        command = [sys.executable, "-m", self._module, "enqueue"]
-        subprocess.run(command, input=_lines(blends, name), text=True, env=self._env, check=True)  # noqa: S603
+        _put_in(self._module, self._env, _lines(blends, name))
 
     def finished(self, name: str) -> int:  # noqa: ARG002  (one repetition at a time)
         return int(self._redis.get("finished") or 0)
@@ -127,6 +127,37 @@ class Script:
 
     def finished(self, name: str) -> int:
         return self._waiting if (self._folder / f"{name}.done").exists() else 0
+
+
+def enqueue(module: str, folder: Path, blends: Sequence[Blend]) -> dict[str, float]:
+    """Only put jobs in, on a server of their own, while nobody takes them.
+
+    Args:
+        module: of `ops.bench.peers`, one with `put_in`.
+        folder: for its data.
+        blends: the jobs; the first only connects.
+
+    Returns:
+        the row's figures.
+    """
+    settings = Settings(data_dir=folder)
+    with Ownership(folder) as owner, EmbeddedServer(settings, owner) as server:
+        env = _environment(folder, "", 0, PEER_REDIS=settings.redis_address())
+        before = parts.use(server.pid or 0).cpu_seconds
+        took = json.loads(_put_in(module, env, _lines(blends, "job")))
+        server_seconds = parts.use(server.pid or 0).cpu_seconds - before
+    cpu_ms, server_ms = (seconds * 1000 / took["jobs"] for seconds in (took["cpu_seconds"], server_seconds))
+    return enqueue_figures(took["jobs"] / took["seconds"], cpu_ms, server_ms)
+
+
+def enqueue_figures(jobs_per_second: float, cpu_ms: float, server_ms: float) -> dict[str, float]:
+    """Of one who enqueues: its own processor time and the server's, for each job."""
+    return {"jobs/s": jobs_per_second, "CPU ms a job": cpu_ms + server_ms, "own ms": cpu_ms, "redis ms": server_ms}
+
+
+def _put_in(module: str, env: Mapping[str, str], jobs: str) -> str:
+    command = [sys.executable, "-m", _PEERS + module, "enqueue"]
+    return subprocess.run(command, input=jobs, text=True, env=env, check=True, stdout=subprocess.PIPE).stdout  # noqa: S603
 
 
 def _environment(folder: Path, api_url: str, port: int, **others: str) -> dict[str, str]:

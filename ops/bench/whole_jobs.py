@@ -23,7 +23,6 @@ from ops.ownership import Ownership
 KB, MB = 1 << 10, 1 << 20
 WARM_UP_JOBS = 16
 SOCKETS, REDIS = "limit: raw sockets", "limit: bare Redis writes"
-PEERS = ("celery", "celery, everysec", "dramatiq", "taskiq", "asyncio script")
 
 
 def small(folder: Path, jobs: int, repetitions: int, concurrency: int, peers: Sequence[str]) -> Row:

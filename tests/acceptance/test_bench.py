@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,16 @@ from ops.bench.__main__ import main
 
 
 @pytest.mark.usefixtures("server_binary")
-def test_the_smallest_case_gives_a_report(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["small", "--smallest", "--peers", "", "--json"]) == 0
+def test_the_smallest_case_gives_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["enqueue", "small", "--smallest", "--json", "--out", str(tmp_path)]) == 0
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert report["machine"]["processors"] >= 1
-    (row,) = report["rows"]
+    assert json.loads((tmp_path / "report.json").read_text()) == report
+    assert "| blendq: jobs/s at least 50,000 |" in (tmp_path / "report.md").read_text()
+    enqueued, row = report["rows"]
+    assert [line["who"] for line in enqueued["lines"]] == ["blendq", "limit: bare Redis writes"]
+    (target,) = enqueued["targets"]
+    assert target["measured"] == enqueued["lines"][0]["figures"]["jobs/s"] > 0
     lines = {line["who"]: line for line in row["lines"]}
     assert list(lines) == ["blendq", "limit: raw sockets", "limit: bare Redis writes"]
     assert lines["blendq"]["problems"] == {}

@@ -49,9 +49,7 @@ def main(verb: str, number: str = "") -> None:
         case "receiver":
             receiver.run(int(number), collect.delay)
         case "enqueue":
-            for job_id, images in work.read_jobs():
-                work.create(job_id, images)
-                submit.delay(job_id)
+            work.put_in(submit.delay)
 
 
 if __name__ == "__main__":

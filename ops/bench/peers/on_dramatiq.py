@@ -45,9 +45,7 @@ def main(verb: str, number: str = "") -> None:
         case "receiver":
             receiver.run(int(number), collect.send)
         case "enqueue":
-            for job_id, images in work.read_jobs():
-                work.create(job_id, images)
-                submit.send(job_id)
+            work.put_in(submit.send)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,23 @@ def store() -> redis.Redis:
 
 def read_jobs() -> Iterator[tuple[str, list[str]]]:
     return map(job_of, sys.stdin)
+
+
+def put_in(send: Callable[[str], object]) -> None:
+    """Enqueue the jobs of stdin; prints what it took as JSON, but for the first, which connects.
+
+    Args:
+        send: hands a job's id to the workers.
+    """
+    count, began, cpu = -1, 0.0, 0.0
+    for job_id, images in read_jobs():
+        create(job_id, images)
+        send(job_id)
+        count += 1
+        if count == 0:
+            began, cpu = time.perf_counter(), time.process_time()
+    took = {"jobs": count, "seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
+    print(json.dumps(took))
 
 
 def job_of(line: str) -> tuple[str, list[str]]:
