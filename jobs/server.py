@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
+from itertools import chain, repeat
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, NoScriptError
 from redis.retry import Retry
 
 from jobs.errors import StoreForbidden, StoreUnavailable
@@ -81,6 +82,50 @@ def repeatable(call: Callable[[], T]) -> T:
                 raise
             time.sleep(WRITE_RETRY_SECONDS)
     raise AssertionError("unreachable")  # pragma: no cover
+
+
+def begun(
+    script: Callable[..., Any], client: redis.Redis, keys: Sequence[str], args: Sequence[Any]
+) -> Callable[[], Any]:
+    """Send the call of a script that may be repeated; the server works on it while the caller does something else.
+
+    Returns:
+        gives the answer, and raises as `repeatable` does. It must be called, once: it gives the connection back.
+    """
+    again: Callable[[], Any] = lambda: script(keys=keys, args=args)  # noqa: E731
+    try:
+        first = script(keys=keys, args=args, client=_Sender(client))
+    except redis.RedisError:
+        first = again
+    answers = chain([first], repeat(again))
+
+    def answer() -> Any:
+        try:
+            return next(answers)()
+        except NoScriptError:  # the server has been started again
+            return next(answers)()
+
+    return lambda: repeatable(answer)
+
+
+class _Sender:
+    """Stands in for a script's client: sends the call, and returns what reads the answer."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._pool = client.connection_pool
+
+    def evalsha(self, *call: Any) -> Callable[[], Any]:
+        with ExitStack() as stack:
+            connection = self._pool.get_connection()
+            stack.callback(self._pool.release, connection)
+            connection.send_command("EVALSHA", *call)  # type: ignore[no-untyped-call]
+            held = stack.pop_all()
+
+        def answer() -> Any:
+            with held:
+                return connection.read_response()
+
+        return answer
 
 
 def refusal(error: redis.ResponseError) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,21 +20,33 @@ from jobs.content import content_id
 from jobs.errors import EpochLost, InvalidRequest, JobNotFound, StoreUnavailable
 from jobs.events import Conflict, Event, Reuse
 from jobs.history import HistoryEntry
-from jobs.idempotency import content_of, digest_of, refused
+from jobs.idempotency import refused
 from jobs.idle import Idle
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change, Moment, advance
 from jobs.policy import Policy
 from jobs.request import BlendRequest
-from jobs.server import from_ms, lua, refusal, repeatable, server_time, to_bytes, to_ms, to_text, to_time, unavailable
-from jobs.slots.gate import Gate, rank
+from jobs.server import (
+    begun,
+    from_ms,
+    lua,
+    refusal,
+    repeatable,
+    server_time,
+    to_bytes,
+    to_ms,
+    to_text,
+    to_time,
+    unavailable,
+)
+from jobs.slots.gate import Gate
 from jobs.slots.throttle import Throttle, period
 from jobs.slots.turns import Turns
 from jobs.telling.changes import NEWEST, Changed, Changes
 from jobs.telling.outbox import Outbox
 from jobs.telling.webhooks import Webhooks
-from jobs.writes import Deletion, Write, claims, new_name, to_doc
+from jobs.writes import Creation, Deletion, Write, claims, new_name
 
 _RECORD = ("doc", "version")
 # Places in the order of all jobs are counted from 1.
@@ -252,32 +264,28 @@ class JobStore:
         Raises:
             EpochLost: Redis has another epoch, or none.
         """
-        if not jobs:
-            return []
-        campaign = jobs[0].campaign
-        if any(job.campaign != campaign or job.status is not Status.WAITING for job in jobs):
-            raise ValueError("create takes waiting jobs of one campaign")
-        keys = [
-            self.keys.ready(campaign),
-            self.keys.counts,
-            self.keys.campaign_counts(campaign),
-            self.keys.campaigns,
-            self.keys.campaign_jobs(campaign),
-            self.keys.epoch,
-            self.keys.contenders,
-            self.keys.changes,
-            *(self.keys.job(job.id) for job in jobs),
-            *(self.keys.idempotency(digest_of(job.idempotency_key)) for job in jobs if job.idempotency_key),
-        ]
-        args: list[Any] = [campaign, to_ms(jobs[0].created_at), epoch or "", len(jobs)]
-        for job in jobs:
-            args += [job.id, rank(job), job.order, to_doc(job), content_of(job.request) if job.idempotency_key else ""]
+        return self.begin(self.creation(jobs, epoch, reuses))() if jobs else []
+
+    def creation(self, jobs: Sequence[Job], epoch: str | None, reuses: Mapping[str, Reuse] = NO_REUSES) -> Creation:
+        """What `create` does, made ready to `begin`; at least one job."""
         name = new_name()
         then = [self._first_write(job, reuses[job.id], name) for job in jobs if job.id in reuses]
-        created = repeatable(lambda: self._create(keys, args, then))
-        if created is None:
-            raise EpochLost("Redis has lost its records in this very moment; nothing was enqueued, do it again")
-        return [_created(*each) for each in zip(jobs, created, strict=True)]
+        return Creation.of(self.keys, jobs, epoch, then)
+
+    def begin(self, creation: Creation) -> Callable[[], list[bool | InvalidRequest]]:
+        """Begin to create jobs; Redis works on them while the caller does something else.
+
+        Returns:
+            gives what `create` returns, and raises what it raises. It must be called, once.
+        """
+        answer = self._begin(creation)
+
+        def outcome() -> list[bool | InvalidRequest]:
+            if (created := answer()) is None:
+                raise EpochLost("Redis has lost its records in this very moment; nothing was enqueued, do it again")
+            return [_created(*each) for each in zip(creation.jobs, created, strict=True)]
+
+        return outcome
 
     def reusable(self, requests: Sequence[BlendRequest]) -> list[Job | None]:
         """For each request a job that has succeeded with the same content, in whatever campaign."""
@@ -393,13 +401,16 @@ class JobStore:
             raise ValueError(f"job {job.id}: {type(event).__name__} cannot happen to a new job")
         return Write.of(self.keys, job, change, event, FIRST_VERSION, now, name, created=True)
 
-    def _create(self, keys: Sequence[str], args: Sequence[Any], then: Sequence[Write]) -> Any:
+    def _begin(self, creation: Creation) -> Callable[[], Any]:
+        if creation.then:
+            return lambda: repeatable(lambda: self._create_and_save(creation))
+        return begun(self._create_script, self._redis, creation.keys, creation.args)
+
+    def _create_and_save(self, creation: Creation) -> Any:
         """Create jobs, and let it happen to them what is to happen in the same step."""
-        if not then:
-            return self._create_script(keys=keys, args=args)
         pipeline = self._redis.pipeline(transaction=True)
-        self._create_script(keys=keys, args=args, client=pipeline)
-        self._save_script(*self._save_call(then, then[0].after.created_at), client=pipeline)
+        self._create_script(keys=creation.keys, args=creation.args, client=pipeline)
+        self._save_script(*self._save_call(creation.then, creation.jobs[0].created_at), client=pipeline)
         created, answers = pipeline.execute()
         _not_refused(answers)
         return created

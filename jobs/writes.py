@@ -1,4 +1,4 @@
-"""Write and Deletion: one change of a record, as `lua/save.lua` and `lua/delete.lua` take them."""
+"""Creation, Write and Deletion: what is done to records, as `lua/create.lua`, `save.lua` and `delete.lua` take it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Self
 from jobs.content import content_id
 from jobs.events import Act, Answer, Event, NoAnswer, Release, Retry, Reuse
 from jobs.history import HistoryEntry
-from jobs.idempotency import digest_of
+from jobs.idempotency import content_of, digest_of
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change
@@ -32,6 +32,45 @@ def new_name() -> str:
     take the interpreter's lock meanwhile: so one for many.
     """
     return secrets.token_hex(8)
+
+
+@dataclass(frozen=True)
+class Creation:
+    """Jobs of one campaign that are to be created in one step; `then` happens to some of them in the same step."""
+
+    jobs: Sequence[Job]
+    keys: Sequence[str]
+    args: Sequence[str | int]
+    then: Sequence[Write]
+
+    @classmethod
+    def of(cls, keys: Keys, jobs: Sequence[Job], epoch: str | None, then: Sequence[Write]) -> Self:
+        """
+        Args:
+            keys: the store's.
+            jobs: one or more, all waiting.
+            epoch: that the server must have; None for any.
+            then: first changes of some of these jobs.
+        """
+        campaign = jobs[0].campaign
+        if any(job.campaign != campaign or job.status is not Status.WAITING for job in jobs):
+            raise ValueError("jobs are created waiting, and for one campaign at a time")
+        own = [
+            keys.ready(campaign),
+            keys.counts,
+            keys.campaign_counts(campaign),
+            keys.campaigns,
+            keys.campaign_jobs(campaign),
+            keys.epoch,
+            keys.contenders,
+            keys.changes,
+            *(keys.job(job.id) for job in jobs),
+            *(keys.idempotency(digest_of(job.idempotency_key)) for job in jobs if job.idempotency_key),
+        ]
+        args: list[str | int] = [campaign, to_ms(jobs[0].created_at), epoch or "", len(jobs)]
+        for job in jobs:
+            args += (job.id, rank(job), job.order, to_doc(job), content_of(job.request) if job.idempotency_key else "")
+        return cls(jobs, own, args, then)
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,8 @@ class AsyncProducer:
         campaign: str = DEFAULT_CAMPAIGN,
         reuse: bool = False,
     ) -> AsyncGenerator[Job, None]:
-        """See `Producer.enqueue_many`. No more requests are taken than the batch that is being enqueued.
+        """See `Producer.enqueue_many`. No more requests are taken than the batch that is being
+        enqueued, but of a sequence, where it is one batch more.
 
         Args:
             requests: an ordinary iterable is gone through in a thread, an asynchronous one in the event loop.

@@ -183,7 +183,8 @@ class Producer:
         """Enqueue any number of blends, a batch of 500 at a time, as the result is iterated over.
 
         Each job comes out once it is durable. A file that several requests name is read once. The same content
-        twice is one job, and comes out twice. `reuse` as for `enqueue`.
+        twice is one job, and comes out twice. `reuse` as for `enqueue`. A list (any sequence) is the fastest: while
+        Redis creates a batch of it, the next one is made ready, and is created even when no more jobs are asked for.
 
         Raises:
             PictureError: names the requests whose pictures are bad, counted from 1. Nothing of their batch was

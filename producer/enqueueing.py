@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import NamedTuple
 
@@ -14,9 +15,11 @@ from jobs.job import Job
 from jobs.pictures.images import ImageStore
 from jobs.request import BlendRequest
 from jobs.store import Applied, JobStore
+from producer.ahead import Step, one_ahead
 from producer.identity import job_id
 from producer.manifests.manifest import Row
 from producer.pictures import Pictures
+from producer.places import Places
 
 # One script call each: large enough that the round trips and the fsync cost little, small enough that the server
 # is never busy with one of them for long.
@@ -31,6 +34,10 @@ class _Named(NamedTuple):
     request: BlendRequest
     key: str | None = None
     reuse: bool = False
+
+
+# For each its job, and whether that is new, or why it cannot be.
+_Created = list[tuple[Job, bool | InvalidRequest]]
 
 
 class Enqueueing:
@@ -64,7 +71,8 @@ class Enqueueing:
         outcomes: dict[int, Job | InvalidRequest] = {
             row.line: PictureError(row.problem) for row in rows if isinstance(row, RowProblem)
         }
-        for (row, _), (job, said) in zip(good, self._create(named, campaign), strict=True):
+        created = self._step(named, campaign, Places(self._store, self._epoch))()() if named else []
+        for (row, _), (job, said) in zip(good, created, strict=True):
             outcomes[row.line] = said if isinstance(said, InvalidRequest) else job
         return [outcomes[row.line] for row in rows]
 
@@ -73,9 +81,13 @@ class Enqueueing:
     ) -> Iterator[Job]:
         """Their jobs, a batch at a time."""
         rows = pictures.prepare(_rows(requests))
-        while stored := _all_good(islice(rows, BATCH_JOBS)):
-            named = [_Named(job_id(one, campaign), one, reuse=reuse) for one in stored]
-            yield from (job for job, _ in self._create(named, campaign))
+        batches = iter(lambda: _all_good(islice(rows, BATCH_JOBS)), [])
+        named = ([_Named(job_id(one, campaign), one, reuse=reuse) for one in stored] for stored in batches)
+        # Whoever makes requests one by one may need time for the next: those that there are need not wait for it.
+        waits = not isinstance(requests, Sequence)
+        with closing(self._create(named, campaign, waits=waits)) as created:
+            for jobs in created:
+                yield from (job for job, _ in jobs)
 
     def batch(
         self,
@@ -93,7 +105,7 @@ class Enqueueing:
             for request, take in counted
         ]
         batches = (named[start : start + BATCH_JOBS] for start in range(0, len(named), BATCH_JOBS))
-        return [(job, said is True) for batch in batches for job, said in self._create(batch, campaign)]
+        return [(job, said is True) for jobs in self._create(batches, campaign) for job, said in jobs]
 
     def reusable(self, requests: Sequence[BlendRequest]) -> list[Job | None]:
         """For each request a job that has succeeded with the same content, and whose picture is here.
@@ -106,13 +118,29 @@ class Enqueueing:
             for job, asked in zip(found, requests, strict=True)
         ]
 
-    def _create(self, named: Sequence[_Named], campaign: str) -> list[tuple[Job, bool | InvalidRequest]]:
-        """For each its job, and whether that is new, or why it cannot be."""
-        if not named:
-            return []
-        epoch = self._epoch.verify()
-        now = self._store.now()
-        first = self._store.next_orders(len(named))
+    def _create(
+        self, batches: Iterable[Sequence[_Named]], campaign: str, *, waits: bool = False
+    ) -> Generator[_Created, None, None]:
+        """For each batch what became of it. While Redis creates one, the next is made ready.
+
+        Args:
+            batches: at least one each.
+            campaign: of all of them.
+            waits: the next batch may be long in coming: each is told of before.
+        """
+        places = Places(self._store, self._epoch)
+
+        def steps() -> Iterator[Step[_Created]]:
+            for named in batches:
+                yield self._step(named, campaign, places)
+                if waits:
+                    yield None
+
+        return one_ahead(steps())
+
+    def _step(self, named: Sequence[_Named], campaign: str, places: Places) -> Callable[[], Callable[[], _Created]]:
+        """The creation of a batch, made ready to begin and to end."""
+        epoch, now, first = places.take(len(named))
         # One is validated; the others differ from it in what was validated before.
         like = Job(id=named[0].id, campaign=campaign, request=named[0].request, created_at=now, due_at=now)
         jobs = [
@@ -120,7 +148,17 @@ class Enqueueing:
             for order, one in enumerate(named, first)
         ]
         reuses = self._reuses([job for job, one in zip(jobs, named, strict=True) if one.reuse])
-        created = self._store.create(jobs, epoch, reuses)
+        creation = self._store.creation(jobs, epoch, reuses)
+
+        def begin() -> Callable[[], _Created]:
+            answer = self._store.begin(creation)
+            return lambda: self._outcome(jobs, answer(), reuses)
+
+        return begin
+
+    def _outcome(
+        self, jobs: Sequence[Job], created: Sequence[bool | InvalidRequest], reuses: Mapping[str, Reuse]
+    ) -> _Created:
         if any(said is True for said in created):
             self._wake_dispatch()
         there = [job.id for job, said in zip(jobs, created, strict=True) if said is False]

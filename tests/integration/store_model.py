@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import redis
@@ -229,6 +230,10 @@ class BadLine:
             self.before -= 1
             raise redis.ConnectionError("cut on the way there")
         answer = self.script(**call)
+        return partial(self._back, answer) if callable(answer) else self._back(lambda: answer)
+
+    def _back(self, read: Callable[[], Any]) -> Any:
+        answer = read()
         self.answers.append(to_text(answer[0][0]) if isinstance(answer[0], list) else "created")
         if self.after:
             self.after -= 1

@@ -140,7 +140,7 @@ def test_a_picture_that_is_gone_from_the_disk_is_not_taken(blends: Producer, pai
 def test_a_lost_reply_is_asked_for_again(
     blends: Producer, pair: BlendRequest, done: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create, losses = blends.store._create, [redis.ConnectionError("cut")]
+    create, losses = blends.store._create_and_save, [redis.ConnectionError("cut")]
 
     def lose(*call: Any) -> Any:
         answer = create(*call)
@@ -148,7 +148,7 @@ def test_a_lost_reply_is_asked_for_again(
             raise losses.pop()
         return answer
 
-    monkeypatch.setattr(blends.store, "_create", lose)
+    monkeypatch.setattr(blends.store, "_create_and_save", lose)
     job = blends.enqueue(pair, campaign="summer", reuse=True)
     assert (job.status, losses) == (Status.SUCCEEDED, [])
     assert blends.store.counts("summer") == {"succeeded": 1}

@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,10 @@ class CutReplies:
 
     def __call__(self, **call: Any) -> Any:
         answer = self.script(**call)
+        return partial(self._back, answer) if callable(answer) else self._back(lambda: answer)
+
+    def _back(self, read: Callable[[], Any]) -> Any:
+        answer = read()
         if self.times:
             self.times -= 1
             raise redis.ConnectionError("cut")
@@ -205,6 +210,20 @@ def test_a_lost_reply_of_create_creates_nothing_twice(store: JobStore) -> None:
     now = store.now()
     assert store.create([new_job(created_at=now, due_at=now)]) == [False], "the repeated call finds its own job"
     assert store.counts() == {"waiting": 1}
+
+
+@pytest.mark.parametrize("trouble", ["answer lost", "server restarted"])
+def test_what_was_begun_is_created_whatever_happens(store: JobStore, client: redis.Redis, trouble: str) -> None:
+    """I1: and the connection is free again; an answer that was never read would be taken for that of the next call."""
+    job = new_job(created_at=store.now(), due_at=store.now())
+    in_use = client.connection_pool._in_use_connections
+    if trouble == "server restarted":
+        client.script_flush()  # it knows no script any more
+    ended = store.begin(store.creation([job], None))
+    if trouble == "answer lost":
+        next(iter(in_use)).disconnect()
+    assert ended() == [trouble == "server restarted"], "a repeated call finds its own job"
+    assert (store.get(job.id), store.counts(), in_use) == (job, {"waiting": 1}, set())
 
 
 def test_slots_are_never_exceeded(store: JobStore) -> None:
