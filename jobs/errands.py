@@ -1,19 +1,32 @@
-"""Errands: which jobs are to be submitted, and which collected, as lists of ids beside the broker's queues.
+"""Errands: what is to be done, in lists beside the broker's queues: jobs to submit, jobs to collect, and a dispatch.
 
-A message of Celery's costs many times what an id in a list does. So it says only that there is something to do: whoever
-takes it works off the list, and another message is sent only where none waits. Under load that is one a second and
-thread instead of one a job. An id that is taken and lost is found by the sweep, as a lost message is.
+A message of Celery's costs many times what an id in a list does. So it only brings a thread to the lists. Whoever has
+come works them off, and then waits for what is put in: it is handed to him at once. Another message is sent only where
+nobody waits and no message does. What is taken and lost is found by the sweep, as a lost message is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
 
 from jobs.keys import BROKER_PREFIX, Keys
-from jobs.server import to_text, unavailable
+from jobs.server import lua, to_text, unavailable
+
+# The broker's queues; each has its list.
+CONTROL, SUBMITS, COLLECTS = "control", "submit", "collect"
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What was taken: from which queue's list, and about which job; and for which queue another must be woken up."""
+
+    queue: str
+    job_id: str
+    call: str | None = None
 
 
 class Errands:
@@ -28,26 +41,35 @@ class Errands:
     def __init__(self, client: redis.Redis, keys: Keys | None = None) -> None:
         self._redis = client
         self._keys = keys or Keys()
+        self._take_script = client.register_script(lua("take"))
 
     def add(self, queue: str, job_ids: Sequence[str]) -> bool:
         """Put jobs behind those that wait; returns whether somebody must be woken up for them.
 
-        A message that waits is enough: it is taken after this, and whoever takes it finds them.
+        Whoever waits has been handed one already. For the others a message that waits is enough: it is taken after
+        this, and whoever takes it finds them.
         """
         with unavailable():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.rpush(self._keys.errands(queue), *job_ids)
-            pipeline.llen(BROKER_PREFIX + queue)
-            _, messages = pipeline.execute()
-        return not messages
-
-    def take(self, queue: str) -> tuple[str | None, bool]:
-        """The job that has waited the longest, None when none does; and whether another worker must be woken up."""
-        with unavailable():
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.lpop(self._keys.errands(queue))
             pipeline.llen(self._keys.errands(queue))
             pipeline.llen(BROKER_PREFIX + queue)
-            found: Any = pipeline.execute()
-        job_id, waiting, messages = found
-        return None if job_id is None else to_text(job_id), bool(waiting and not messages)
+            _, waiting, messages = pipeline.execute()
+        return bool(waiting and not messages)
+
+    def take(self, queues: Sequence[str]) -> Errand | None:
+        """The longest waiting of the first of these queues that has any; None when none has."""
+        keys = [self._keys.errands(queue) for queue in queues] + [BROKER_PREFIX + queue for queue in queues]
+        with unavailable():
+            found: Any = self._take_script(keys=keys)
+        if found is None:
+            return None
+        number, job_id, call = found
+        return Errand(queues[number - 1], to_text(job_id), queues[call - 1] if call else None)
+
+    def wait(self, queues: Sequence[str], seconds: float) -> Errand | None:
+        """As `take`, but waits for one; None when none has come in this time."""
+        queue_of = {self._keys.errands(queue): queue for queue in queues}
+        with unavailable():
+            found: Any = self._redis.blpop(list(queue_of), timeout=seconds)
+        return None if found is None else Errand(queue_of[to_text(found[0])], to_text(found[1]))

@@ -56,7 +56,9 @@ class Keys:
         return f"{self.prefix}:idempotency:{digest}"
 
     def errands(self, queue: str) -> str:
-        """List of job ids: those that the wake-ups in this queue of the broker are about, the longest waiting first."""
+        """List of job ids: those that the wake-ups in this queue of the broker are about, the longest waiting first. In
+        that of `control` one entry stands for a dispatch that is wanted.
+        """
         return f"{self.prefix}:errands:{queue}"
 
     def answers_in(self, period: int) -> str:

@@ -1,9 +1,9 @@
 """The Celery app that both sides share: task names, queues, safety settings.
 
-A message is only a wake-up: it says "there are jobs to submit", or "to collect"; which ones stands in a list beside it
-(`jobs.errands`). The record is the truth, so both may be lost, delivered twice or late. There is no countdown, eta or
-retry anywhere: with Redis as its broker Celery keeps such messages in a worker's memory and delivers them again when
-the visibility timeout passes (celery#2599, kombu#337).
+A message is only a wake-up: it brings a thread to the lists that say what is to be done (`jobs.errands`). The record is
+the truth, so both may be lost, delivered twice or late. There is no countdown, eta or retry anywhere: with Redis as its
+broker Celery keeps such messages in a worker's memory and delivers them again when the visibility timeout passes
+(celery#2599, kombu#337).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
-from jobs.errands import Errands
+from jobs.errands import COLLECTS, CONTROL, SUBMITS, Errand, Errands
 from jobs.errors import StoreUnavailable
 from jobs.keys import BROKER_PREFIX
 from jobs.settings import Settings
@@ -26,13 +26,16 @@ SUBMIT = "blendq.submit"  # (): jobs have slots of their own, upload them
 COLLECT = "blendq.collect"  # (): jobs are finished there, fetch their pictures
 DISPATCH = "blendq.dispatch"  # (): a slot may be free, or a job due
 SWEEP = "blendq.sweep"  # (): look for ended leases, silent jobs and lost wake-ups
+# What stands in the list of dispatches: they are about no job in particular.
+ALL_JOBS = "all"
 
 TICK_SECONDS = 1.0
 VISIBILITY_MARGIN_SECONDS = 600.0
 SUBMISSION_MARGIN_SECONDS = 15.0
 # Queues of their own, so that a thousand downloads cannot keep dispatch waiting.
-_QUEUE_OF = {SUBMIT: "submit", COLLECT: "collect", DISPATCH: "control", SWEEP: "control"}
-QUEUES = ("control", "submit", "collect")
+_QUEUE_OF = {SUBMIT: SUBMITS, COLLECT: COLLECTS, DISPATCH: CONTROL, SWEEP: CONTROL}
+_ERRAND_TASK = {SUBMITS: SUBMIT, COLLECTS: COLLECT, CONTROL: DISPATCH}
+QUEUES = (CONTROL, SUBMITS, COLLECTS)
 # Where the broker keeps what waits in them.
 QUEUE_LISTS = tuple(BROKER_PREFIX + queue for queue in QUEUES)
 CONTROL_LIST = QUEUE_LISTS[0]
@@ -91,7 +94,7 @@ def _safety(settings: Settings) -> dict[str, object]:
 def _routes() -> dict[str, object]:
     return {
         "task_queues": [Queue(name) for name in QUEUES],
-        "task_default_queue": "control",
+        "task_default_queue": CONTROL,
         "task_routes": {task: {"queue": queue} for task, queue in _QUEUE_OF.items()},
     }
 
@@ -114,36 +117,44 @@ class Wakeups:
         self._errands = errands
 
     def submit(self, *job_ids: str) -> None:
-        self._call_for(SUBMIT, job_ids)
+        self._put(SUBMITS, job_ids)
 
     def collect(self, *job_ids: str) -> None:
-        self._call_for(COLLECT, job_ids)
+        self._put(COLLECTS, job_ids)
 
     def dispatch(self) -> None:
-        self._send(DISPATCH)
+        self._put(CONTROL, [ALL_JOBS])
 
-    def next(self, task: str) -> str | None:
-        """The next job for a worker that was woken up; None when there is none. Where more wait, another is woken up.
+    def give_back(self, errand: Errand) -> None:
+        """Leave to others what was taken and not begun."""
+        self._put(errand.queue, [errand.job_id])
+
+    def next(self, queues: Sequence[str]) -> Errand | None:
+        """The next errand for a worker that was woken up; None when there is none. Where more wait, it wakes another.
 
         Args:
-            task: SUBMIT or COLLECT.
+            queues: the first is looked at first.
 
         Raises:
             StoreUnavailable: Redis does not answer.
         """
-        job_id, call = self._errands.take(_QUEUE_OF[task])
-        if call:
-            self._send(task)
-        return job_id
+        errand = self._errands.take(queues)
+        if errand and errand.call:
+            self._send(_ERRAND_TASK[errand.call])
+        return errand
 
-    def _call_for(self, task: str, job_ids: Sequence[str]) -> None:
+    def wait(self, queues: Sequence[str], seconds: float) -> Errand | None:
+        """As `next`, but waits for one; None when none has come in this time."""
+        return self._errands.wait(queues, seconds)
+
+    def _put(self, queue: str, job_ids: Sequence[str]) -> None:
         try:
-            call = self._errands.add(_QUEUE_OF[task], job_ids)
+            call = self._errands.add(queue, job_ids)
         except StoreUnavailable as error:
-            _log.warning("wake-up %s%s not sent (%s); the sweep will find it", task, job_ids, error)
+            _log.warning("wake-up for %s %s not sent (%s); the sweep will find it", queue, job_ids, error)
             return
         if call:
-            self._send(task)
+            self._send(_ERRAND_TASK[queue])
 
     def _send(self, task: str) -> None:
         try:

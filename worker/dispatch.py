@@ -33,9 +33,11 @@ def dispatch(context: Context) -> int:
         return 0
     gate.ripen()
     released = 0
-    while (page := _release(context)) > 0:
+    while True:
+        page = _release(context)
         released += page
-    return released
+        if page < PAGE:  # there was no room for more, or there were no more
+            return released
 
 
 def pause(context: Context, kind: str, message: str, seconds: float) -> None:

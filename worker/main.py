@@ -28,7 +28,7 @@ def run_worker(settings: Settings) -> int:
     set_up_logging()
     app = make_app(settings)
     context = Context.open(settings, app)
-    register(app, lambda: context)
+    register(app, context)
 
     def leave(**_: object) -> None:
         context.leaving.set()

@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 
+from jobs.errands import CONTROL
 from jobs.job import Job
 from jobs.keys import Keys
 from jobs.server import lua, server_time, to_bytes, to_ms, to_text, unavailable
@@ -86,7 +87,7 @@ class Gate:
     def dispatch_begins(self) -> None:
         """From here on a slot that becomes free needs a new wake-up."""
         with unavailable():
-            self._redis.delete(self._keys.dispatch_asked)
+            self._redis.delete(self._keys.dispatch_asked, self._keys.errands(CONTROL))
 
     def pause(self, kind: str, message: str, seconds: float) -> bool:
         """Stop submitting for a while: only a person can help, and every try would be refused alike.

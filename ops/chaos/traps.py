@@ -95,7 +95,7 @@ def set_up(traps: Traps) -> None:
     """Let this worker notice at which step it is, by wrapping what it calls there."""
     from jobs.events import Answer, Claim, Collected, Commit, NoAnswer  # noqa: PLC0415  (the harness needs none of it)
     from jobs.store import JobStore  # noqa: PLC0415
-    from worker import tasks  # noqa: PLC0415
+    from worker import duty  # noqa: PLC0415
     from worker.proxy.body import Body  # noqa: PLC0415
     from worker.submit import submit  # noqa: PLC0415
 
@@ -137,7 +137,7 @@ def set_up(traps: Traps) -> None:
 
     _replace(JobStore, "apply", watched_apply)
     _replace(Body, "stream", watched_stream)
-    _replace(tasks, "submit", watched_submit)
+    _replace(duty, "submit", watched_submit)
     _watch_deliveries(traps)
 
 
