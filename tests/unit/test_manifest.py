@@ -97,7 +97,7 @@ def test_not_text(folder: Path, name: str, content: bytes, said: str) -> None:
 
 
 def test_bad_rows_before_the_bad_place_are_named_too(folder: Path) -> None:
-    path = written(folder, b"image1,image2\n/a,\n" + b"/a,/b\n" * 100_000 + b"\xff\xff\n")
+    path = written(folder, b"image1,image2,state\n/a,,\n" + b"/a,/b,%s\n" % (b"x" * 200) * 3_000 + b"\xff\xff\n")
     with pytest.raises(ManifestError, match="is not UTF-8 text") as caught:
         load_manifest(path)
     assert [problem.line for problem in caught.value.problems] == [2]
@@ -147,10 +147,10 @@ def test_a_long_data_url_fits_in_a_cell(folder: Path) -> None:
 
 
 def test_a_long_manifest_is_streamed(folder: Path) -> None:
-    path = written(folder, "image1,image2,state\n" + f"/a,/b,{'x' * 200}\n" * 20_000)
+    path = written(folder, "image1,image2,metadata\n" + f'/a,/b,"{{""a"": ""{"x" * 2000}""}}"\n' * 2_000)
     tracemalloc.start()
     try:
-        assert sum(isinstance(row, Row) for row in read_manifest(path)) == 20_000
+        assert sum(isinstance(row, Row) for row in read_manifest(path)) == 2_000
         assert tracemalloc.get_traced_memory()[1] < path.stat().st_size / 4
     finally:
         tracemalloc.stop()
@@ -191,7 +191,7 @@ def test_a_check_of_the_callers_own(folder: Path) -> None:
         ).map(json.dumps),
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_arbitrary_text_is_refused_by_one_kind_of_error(name: str, text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name

@@ -7,6 +7,7 @@ import os
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,10 +89,14 @@ def peak_bytes(path: Path) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("characters", [200, 300], ids=["good", "bad"])
-def test_neither_rows_nor_endless_problems_are_held(tmp_path: Path, characters: int) -> None:
-    peak_bytes(manifest(tmp_path, 10, state="x" * characters))  # what is loaded once
-    path = manifest(tmp_path, 20_000, state="x" * characters)
+@pytest.mark.parametrize(
+    ("count", "more"),
+    [(2_000, {"metadata": {"a": "x" * 2_000}}), (5_000, {"state": "x" * 300})],
+    ids=["good", "bad"],
+)
+def test_neither_rows_nor_endless_problems_are_held(tmp_path: Path, count: int, more: dict[str, Any]) -> None:
+    peak_bytes(manifest(tmp_path, 10, **more))  # what is loaded once
+    path = manifest(tmp_path, count, **more)
     assert peak_bytes(path) < path.stat().st_size
 
 
