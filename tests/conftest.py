@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jobs.errors import StackError
 from jobs.keys import Keys
 from jobs.settings import Settings
 from ops.embedded import EmbeddedServer, find_binary
 from ops.ownership import Ownership
+
+# An example takes as long as the machine lets it: what its time says of the code is nothing.
+settings.register_profile("blendq", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("blendq")
 
 
 def pytest_configure() -> None:
@@ -45,9 +50,9 @@ def server_binary() -> Path:
 def redis_url(server_binary: Path) -> Iterator[str]:
     """The address of a real server, started once for all tests. Use it with `keys`; never flush it."""
     with tempfile.TemporaryDirectory(prefix="blendq-test-") as folder:
-        settings = Settings(data_dir=Path(folder))
-        with Ownership(settings.data_dir) as owner, EmbeddedServer(settings, owner):
-            yield settings.redis_address()
+        made = Settings(data_dir=Path(folder))
+        with Ownership(made.data_dir) as owner, EmbeddedServer(made, owner):
+            yield made.redis_address()
 
 
 @pytest.fixture

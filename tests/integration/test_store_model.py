@@ -358,9 +358,7 @@ def test_the_store_is_what_the_model_says(client: redis.Redis, monkeypatch: pyte
     monkeypatch.setattr(StoreMachine, "client", client, raising=False)
     run_state_machine_as_test(
         StoreMachine,
-        settings=settings(
-            max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=25, stateful_step_count=40, suppress_health_check=list(HealthCheck)),
     )
 
 

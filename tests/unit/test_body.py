@@ -57,7 +57,7 @@ SIZES = st.sampled_from([0, 1, 2, 3, 4, 1000, CHUNK_BYTES - 1, CHUNK_BYTES, CHUN
 CONTENTS = st.lists(st.binary(max_size=40) | SIZES.map(bytes), min_size=2, max_size=5)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     contents=CONTENTS,
     state=st.none() | st.text(max_size=255) | st.just(STATE),

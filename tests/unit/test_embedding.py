@@ -71,7 +71,7 @@ def test_a_blend_that_is_blended_again_says_the_last(tmp_path: Path, form: str) 
     assert b"job_old" not in again
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(width=st.integers(1, 70), height=st.integers(1, 70), lossless=st.booleans())
 def test_the_head_of_a_webp_knows_its_size(width: int, height: int, lossless: bool) -> None:
     data = embed(picture("webp", "RGB", {"lossless": lossless}, (width, height)), "image/webp", FACTS)
@@ -97,7 +97,6 @@ def test_other_kinds_stay_as_they_are() -> None:
     assert features.check("webp")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60), st.sampled_from(["image/png", "image/webp", "image/jpeg"]))
 def test_what_is_built_oddly_does_no_harm(tail: bytes, media_type: str) -> None:
     heads = {"image/png": b"\x89PNG\r\n\x1a\n", "image/webp": b"RIFF\x40\0\0\0WEBP", "image/jpeg": b"\xff\xd8"}

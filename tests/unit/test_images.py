@@ -79,7 +79,7 @@ def test_the_size_in_each_kind_of_webp(store: ImageStore, size: tuple[int, int],
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(width=st.integers(1, 90), height=st.integers(1, 90), level=st.integers(0, 255))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_was_put_is_found(kind: str, width: int, height: int, level: int) -> None:
     data = picture(kind, (width, height), f"rgb({level}, 0, {255 - level})")
     with tempfile.TemporaryDirectory() as folder:
@@ -327,7 +327,7 @@ def test_a_large_picture_within_the_limit_gives_no_warning(tmp_path: Path, monke
 
 
 @given(data=st.binary(max_size=200), magic=st.sampled_from([picture(kind)[:n] for kind in KINDS for n in (8, 20, 40)]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_arbitrary_bytes_are_refused_by_one_kind_of_error(data: bytes, magic: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = ImageStore(Path(folder), max_bytes=150, max_pixels=10_000)
@@ -445,7 +445,7 @@ def test_a_long_data_url_is_refused_before_it_is_decoded(store: ImageStore, monk
 
 
 @given(text=st.text(max_size=300), start=st.sampled_from(["", "data:", "data:;base64,"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_arbitrary_text_is_refused_by_one_kind_of_error(text: str, start: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = ImageStore(Path(folder), max_bytes=100, max_pixels=100)

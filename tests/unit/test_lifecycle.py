@@ -78,7 +78,7 @@ def _comes_to_an_end(world: World, policy: Policy) -> None:
     raise AssertionError(f"stuck in {world.job.status}")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data(), mode=st.sampled_from(list(OnQueued)))
 def test_long_random_lives_keep_the_invariants(data: st.DataObject, mode: OnQueued) -> None:
     world = World(wanting_job(Action.U1))
