@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from jobs.actions import Action
+from jobs.doors import DEFAULT
 from jobs.job import Picture, TaskStatus
 
 
@@ -36,12 +37,13 @@ TAKING = frozenset({AnswerKind.ACCEPTED, AnswerKind.QUEUED})
 
 @dataclass(frozen=True)
 class Release:
-    """Dispatch lets the job through: a slot is its own from here.
+    """Dispatch lets the job through, by one of the doors: a slot there is its own from here.
 
-    `slots`: no more may be held by all jobs; `budget`: no more submissions may be paid for in its campaign. None: no
-    bound.
+    `slots`: no more may be held by all jobs there; `budget`: no more submissions may be paid for in its campaign.
+    None: no bound.
     """
 
+    door: str = DEFAULT
     slots: int | None = None
     budget: int | None = None
 

@@ -44,7 +44,13 @@ def missing(parent: Job, actions: Sequence[Action]) -> list[Action]:
 
 
 def _follow_up(parent: Job, action: Action, take: int, now: datetime) -> Job:
-    follows = Follows(job_id=parent.id, order=parent.order, action=action, take=take)
+    follows = Follows(
+        job_id=parent.id,
+        order=parent.order,
+        action=action,
+        take=take,
+        upstream=parent.upstream_of(parent.current),
+    )
     return Job(
         id=follow_up_id(parent, action, take),
         campaign=parent.campaign,

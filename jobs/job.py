@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from jobs import doors
 from jobs.actions import Action, ActionKind
 from jobs.request import BlendRequest
 
@@ -160,13 +161,14 @@ class Attempt(_Record):
 class Follows(_Record):
     """What a follow-up is of: the job whose grid it carries on, that job's place in the order, and what is done to it.
 
-    `take` is 2 and so on for further ones of the same action.
+    `take` is 2 and so on for further ones of the same action; `upstream` has the task, so nobody else can carry it on.
     """
 
     job_id: str
     order: int
     action: Action
     take: int = 1
+    upstream: str = doors.DEFAULT
 
     @property
     def label(self) -> str:
@@ -187,6 +189,10 @@ class Job(_Record):
     attempts: tuple[Attempt, ...] = ()
     current: Annotated[int, Field(description="the attempt that `status` speaks of; 0 before the first")] = 0
     claims: Annotated[int, Field(description="attempts ever begun; numbers the next one")] = 0
+    went_to: Annotated[
+        tuple[tuple[int, str], ...],
+        Field(description="doors, each with the first attempt that went by it; the ones before by the default"),
+    ] = ()
     commits: Annotated[int, Field(description="bodies sent whole")] = 0
     lost_claims: Annotated[int, Field(description="workers lost in a row while holding this job")] = 0
     queued_answers: Annotated[int, Field(description="how often the API answered 22")] = 0
@@ -211,6 +217,29 @@ class Job(_Record):
         """The attempt that the status speaks of."""
         return self.find_attempt(self.current)
 
+    def door_of(self, number: int) -> str:
+        """The door by which an attempt went, also one that is forgotten by now: an attempt never changes it."""
+        return next((door for first, door in reversed(self.went_to) if first <= number), doors.DEFAULT)
+
+    def upstream_of(self, number: int) -> str:
+        return doors.upstream_of(self.door_of(number))
+
+    @property
+    def door(self) -> str:
+        """The door of the attempt that the status speaks of; of a job that was just released, of the one to come."""
+        return self.door_of(self.claims + 1 if self.status is Status.RELEASED else self.current)
+
+    @property
+    def upstream(self) -> str:
+        return doors.upstream_of(self.door)
+
+    def going_to(self, door: str) -> Job:
+        """The same job, whose attempts go by this door from the next one on."""
+        number = self.claims + 1
+        before = tuple(entry for entry in self.went_to if entry[0] < number)
+        stays = (before[-1][1] if before else doors.DEFAULT) == door
+        return self.but(went_to=before if stays else (*before, (number, door)))
+
     @property
     def seed(self) -> str | None:
         """Of its picture, where it is known."""
@@ -223,7 +252,8 @@ class Job(_Record):
     @property
     def submissions(self) -> int:
         """Submissions known to be accepted, and so paid for: tasks, since two attempts may have got the same one."""
-        return len({attempt.task_id or attempt.number for attempt in self.attempts if attempt.taken})
+        taken = [attempt for attempt in self.attempts if attempt.taken]
+        return len({(self.upstream_of(attempt.number), attempt.task_id or attempt.number) for attempt in taken})
 
     @property
     def uncertain(self) -> int:

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from jobs.doors import DEFAULT
 from jobs.job import Status
 
 # Whatever the broker keeps; a prefix of its own, so that every key of ours starts with blendq.
 BROKER_PREFIX = "blendq:celery:"
+
+
+class DoorKeys:
+    """The keys of one door; a circuit is that of an upstream, which has the name of its first door."""
+
+    def __init__(self, prefix: str) -> None:
+        self.slots = f"{prefix}:slots"  # set: the jobs that hold a slot
+        self.flow = f"{prefix}:flow"  # JSON: how many slots were found, and by what
+        self.flow_moves = f"{prefix}:flow:moves"  # list of JSON lines, the newest first: its changes
+        self.cores = f"{prefix}:flow:cores"  # what the API's account data say that it can work on; expires
+        self.cores_asked = f"{prefix}:flow:cores:asked"  # they were asked for; expires when they may be again
+        self.pause = f"{prefix}:pause"  # JSON: why nothing is submitted there; expires by itself
+        self.suspect = f"{prefix}:suspect"  # since the last pause nothing was accepted: only one job goes at a time
+        self.no_accounts = f"{prefix}:no_accounts"  # counter: answers 3 since something was accepted
 
 
 class Keys:
@@ -15,13 +30,12 @@ class Keys:
         self.prefix = prefix
         self.order = f"{prefix}:order"  # counter: jobs ever enqueued
         self.later = f"{prefix}:waiting:later"  # zset id -> due time (ms): jobs that are not due yet
-        self.contenders = f"{prefix}:contenders"  # set: the campaigns that have ready jobs
-        self.slots = f"{prefix}:slots"  # set: the jobs that hold a slot
-        self.counts = f"{prefix}:counts"  # hash: the tally of all jobs
+        self.contenders = f"{prefix}:contenders"  # set: the queues that have ready jobs; campaigns, and their pins
+        self.counts = f"{prefix}:counts"  # hash: the tally of all jobs, and of those at each door but the default one
         self.campaigns = f"{prefix}:campaigns"  # zset name -> time of its first job (ms)
         self.idle = f"{prefix}:campaigns:idle"  # zset name -> since when it is known to be finished (ms)
         self.idle_looked_at = f"{prefix}:campaigns:idle:looked_at"  # somebody has just looked; expires by itself
-        self.tasks = f"{prefix}:tasks"  # hash task id -> job id: a task belongs to one job
+        self.tasks = f"{prefix}:tasks"  # hash task id, behind the upstream's name -> job id: it belongs to one job
         self.pictures = f"{prefix}:pictures"  # hash digest of a finished picture -> job id: it belongs to one job
         self.contents = f"{prefix}:contents"  # hash content id -> job id: a job that has succeeded with this content
         self.changes = f"{prefix}:changes"  # stream: what has become of jobs; the oldest entries are dropped
@@ -30,14 +44,8 @@ class Keys:
         self.outbox = f"{prefix}:notices:outbox"  # zset notice -> its time (ms): those not yet handed to their lanes
         self.told = f"{prefix}:notices:told"  # zset notice -> its time (ms): those that were; kept for a replay
         self.lanes = f"{prefix}:webhooks:lanes"  # set: the lanes in which notices wait
-        self.pause = f"{prefix}:pause"  # JSON: why submitting is stopped; expires by itself
-        self.suspect = f"{prefix}:suspect"  # since the last pause nothing was accepted: only one job goes at a time
-        self.no_accounts = f"{prefix}:no_accounts"  # counter: answers 3 since something was accepted
-        self.flow = f"{prefix}:flow"  # JSON: how many slots were found, and by what
-        self.flow_moves = f"{prefix}:flow:moves"  # list of JSON lines, the newest first: its changes
-        self.cores = f"{prefix}:flow:cores"  # what the API's account data say that it can work on; expires
-        self.cores_asked = f"{prefix}:flow:cores:asked"  # they were asked for; expires when they may be again
-        self.answers = f"{prefix}:answers"  # hash kind -> how many answers to submissions there ever were
+        self.stopped = f"{prefix}:stopped"  # JSON: why nothing at all is submitted, on our own side; expires by itself
+        self.answers = f"{prefix}:answers"  # hash kind, behind the door -> how many answers to submissions ever
         self.schedules = f"{prefix}:schedules"  # hash name -> the schedule, as JSON
         self.schedules_next = f"{prefix}:schedules:next"  # zset name -> when it runs next (ms); not while it is paused
         self.schedules_in_hand = f"{prefix}:schedules:in_hand"  # zset run -> until when somebody does it (ms)
@@ -46,6 +54,10 @@ class Keys:
             f"{prefix}:tokens"  # hash name -> JSON: who may use the HTTP API; a digest of each token, never itself
         )
         self.dispatch_asked = f"{prefix}:dispatch:asked"  # a wake-up for dispatch is on its way
+
+    def door(self, name: str = DEFAULT) -> DoorKeys:
+        """Those of the default door have no name in them: there it was alone, and what it keeps stays its own."""
+        return DoorKeys(self.prefix if name == DEFAULT else f"{self.prefix}:upstream:{name}")
 
     def job(self, job_id: str) -> str:
         """Hash: `doc` the record as JSON, `version` its number of writes, `writes` the names of the last ones."""
@@ -81,9 +93,9 @@ class Keys:
         """Hash: the tally of the campaign's jobs."""
         return f"{self.prefix}:campaign:{campaign}:counts"
 
-    def ready(self, campaign: str) -> str:
-        """Zset id -> rank: the campaign's due jobs, the next to go first."""
-        return f"{self.prefix}:campaign:{campaign}:ready"
+    def ready(self, campaign: str, pin: str = "") -> str:
+        """Zset id -> rank: the campaign's due jobs of one pin, the next to go first."""
+        return f"{self.prefix}:campaign:{campaign}:ready{pin and ':'}{pin}"
 
     def campaign_plan(self, campaign: str) -> str:
         """JSON: what was asked for when it was enqueued, its budget for example; none where nothing was."""
@@ -113,10 +125,13 @@ class Keys:
         """List of JSON lines, the newest first: the last deliveries to an endpoint, or to all jobs' own hooks."""
         return f"{self.prefix}:webhook:{webhook_id}:log"
 
-    def places(self, status: Status, campaign: str) -> tuple[str, ...]:
+    def places(self, status: Status, campaign: str, pin: str = "") -> tuple[str, ...]:
         """The zsets in which a job of this status may stand; it stands in exactly one of them, where there are any."""
         if status in (Status.FAILED, Status.PARKED):
             return (self.campaign_failures(campaign),)
         if status.final:
             return ()
-        return (self.ready(campaign), self.later) if status is Status.WAITING else (self.at(status),)
+        if status is not Status.WAITING:
+            return (self.at(status),)
+        pinned = (self.ready(campaign, pin),) if pin else ()  # before there were pins, it stood with the others
+        return (*pinned, self.ready(campaign), self.later)

@@ -82,7 +82,7 @@ def result(job: Job, asked: BlendRequest, picture: object) -> dict[str, Any]:
         "seed": job.seed,
         "metadata": asked.metadata,
         "state": asked.state,
-        "upstream": upstream_json(job.attempt, ("task_id", "code", "description", "image_url")),
+        "upstream": upstream_json(job, job.attempt, ("task_id", "code", "description", "image_url")),
     }
 
 
@@ -101,8 +101,9 @@ def reason_json(reason: Reason | None) -> dict[str, str] | None:
     return None if reason is None else {"kind": reason.kind, "message": reason.message}
 
 
-def upstream_json(attempt: Attempt | None, fields: Sequence[str]) -> dict[str, Any] | None:
+def upstream_json(job: Job, attempt: Attempt | None, fields: Sequence[str]) -> dict[str, Any] | None:
+    """What an API said to an attempt; `name` says which."""
     if attempt is None:
         return None
-    shown = {name: getattr(attempt, name) for name in fields}
+    shown = {"name": job.upstream_of(attempt.number)} | {name: getattr(attempt, name) for name in fields}
     return shown | {"image_url": shown_link(attempt.image_url)}

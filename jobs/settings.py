@@ -19,21 +19,18 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from jobs.doors import DEFAULT
 from jobs.errors import SettingsError
 from jobs.plain_words import in_plain_words
 from jobs.setting_kinds import Folder, HttpUrl, Networks, PerSecond, RedisUrl, Seconds, WebhookSecret
+from jobs.upstreams import ApiAuth, Upstream, Upstreams, single, to_json
 
 PREFIX = "BLENDQ_"
 CONFIG_VARIABLE = "BLENDQ_CONFIG"
+# What is said of each upstream in a list of them.
+_OF_ONE_API = ("api_url", "api_key", "api_auth", "api_account_filter", "slots")
 # A Unix socket's path is limited by the kernel (108 bytes on Linux, 104 on macOS, the closing zero included).
 MAX_SOCKET_PATH_BYTES = 100
-
-
-class ApiAuth(StrEnum):
-    """The header that carries the API key. `mj-api-secret` is understood by every known server; never both."""
-
-    MJ_API_SECRET = "mj-api-secret"  # noqa: S105  (a header's name)
-    BEARER = "bearer"
 
 
 class OnQueued(StrEnum):
@@ -77,6 +74,10 @@ class Settings(BaseModel):
     api_account_filter: Annotated[
         bool, Field(description="older servers: send instance_id, modes and remix inside accountFilter")
     ] = False
+
+    upstreams: Annotated[
+        Upstreams, Field(description="several APIs instead of this one; in the environment as JSON (docs/upstreams.md)")
+    ] = ()
 
     # The webhook receiver.
     public_url: Annotated[
@@ -236,6 +237,23 @@ class Settings(BaseModel):
             raise ValueError("poll_min_seconds must not exceed poll_max_seconds")
         return self
 
+    @model_validator(mode="after")
+    def _one_api_or_a_list(self) -> Self:
+        both = [name for name in _OF_ONE_API if getattr(self, name) != type(self).model_fields[name].default]
+        if self.upstreams and both:
+            raise ValueError(
+                f"{both[0]} and upstreams are both set; say it in the list, of the one that it is about "
+                f'(the name "{DEFAULT}" goes on with what was found of the one API so far)'
+            )
+        return self
+
+    @property
+    def apis(self) -> tuple[Upstream, ...]:
+        """The APIs that jobs may go to; none where none is configured."""
+        if self.upstreams or self.api_url is None:
+            return self.upstreams
+        return (single(self.api_url, self.api_key, self.api_auth, self.api_account_filter, self.slots),)
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
         """Read the environment and the settings file.
@@ -270,15 +288,20 @@ class Settings(BaseModel):
 
     def to_environment(self) -> dict[str, str]:
         """These settings as variables for a child process; secrets in the clear, so never log the result."""
-        return {PREFIX + name.upper(): str(_plain(value)) for name, value in self if value is not None and value != ""}
+        given = {name: value for name, value in self if value not in (None, "", ())}
+        return {PREFIX + name.upper(): str(_plain(value)) for name, value in given.items()}
 
 
 def _spelled(name: str) -> str:
+    if "." in name:  # of a list of upstreams
+        return repr(name)
     close = difflib.get_close_matches(name, Settings.model_fields, n=1)
     return PREFIX + name.upper() + (f" (did you mean {PREFIX}{close[0].upper()}?)" if close else "")
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return to_json(value)
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 

@@ -40,6 +40,7 @@ from jobs.server import (
     to_time,
     unavailable,
 )
+from jobs.slots.circuit import Circuit
 from jobs.slots.gate import Gate
 from jobs.slots.throttle import Throttle, period
 from jobs.slots.turns import Turns
@@ -103,6 +104,7 @@ class JobStore:
         self._chance = chance or random.Random()  # noqa: S311
         self.keys = keys or Keys()
         self.gate = Gate(client, self.keys, self.find_many)
+        self.circuit = Circuit(client, self.keys)
         self.throttle = Throttle(client, self.keys, policy)
         self.turns = Turns(client, self.keys)
         self.idle = Idle(client, self.keys)
@@ -174,7 +176,7 @@ class JobStore:
         key = self.keys.counts if campaign is None else self.keys.campaign_counts(campaign)
         with unavailable():
             found: Any = self._redis.hgetall(key)
-        return {to_text(name): int(count) for name, count in found.items() if int(count)}
+        return {name: int(count) for raw, count in found.items() if int(count) and ":" not in (name := to_text(raw))}
 
     def campaigns(self) -> list[tuple[str, datetime]]:
         """Every campaign with the time of its first job, the oldest first."""
@@ -471,7 +473,7 @@ class JobStore:
 
     def _save_call(self, writes: Sequence[Write], now: datetime) -> tuple[list[str], list[str]]:
         """The script's KEYS and ARGV."""
-        keys = [self.keys.slots, self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.contenders]
+        keys = [self.keys.door().slots, self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.contenders]
         keys += [self.keys.changes, self.keys.webhooks, self.keys.notices, self.keys.outbox]
         keys += [self.keys.answers, self.keys.answers_in(period(now)), self.keys.contents]
         keys += [key for write in writes for key in write.keys]

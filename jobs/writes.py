@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from jobs.content import content_id
+from jobs.doors import DEFAULT, named
 from jobs.events import Act, Answer, Event, NoAnswer, Release, Retry, Reuse
 from jobs.history import HistoryEntry
 from jobs.idempotency import content_of, digest_of
@@ -18,12 +19,15 @@ from jobs.keys import Keys
 from jobs.lifecycle import Change
 from jobs.server import to_ms
 from jobs.slots.gate import rank
+from jobs.slots.pins import Queue
 from jobs.telling.changes import entry, shown
 from jobs.telling.notices import Notice
 
 # The names of the counts of a campaign.
 _SUMMED = ("submissions", "uncertain", "resubmissions", "queued_answers", "working", "waiting_there")
 _UNFINISHED = tuple(status.value for status in Status if not status.final)
+# The names of the counts of a door.
+AT_A_DOOR = ("released", "submitting", "committed", "unsure", "working", "waiting_there")
 _COUNTED = (*_UNFINISHED, *(status.value for status in Status if status.final), *_SUMMED)
 
 
@@ -55,8 +59,9 @@ class Creation:
         campaign = jobs[0].campaign
         if any(job.campaign != campaign or job.status is not Status.WAITING for job in jobs):
             raise ValueError("jobs are created waiting, and for one campaign at a time")
+        queues = list(dict.fromkeys(Queue.of(job) for job in jobs))
         own = [
-            keys.ready(campaign),
+            keys.ready(*queues[0]),
             keys.counts,
             keys.campaign_counts(campaign),
             keys.campaigns,
@@ -66,10 +71,14 @@ class Creation:
             keys.changes,
             *(keys.job(job.id) for job in jobs),
             *(keys.idempotency(digest_of(job.idempotency_key)) for job in jobs if job.idempotency_key),
+            *(keys.ready(*queue) for queue in queues[1:]),
         ]
-        args: list[str | int] = [campaign, to_ms(jobs[0].created_at), epoch or "", len(jobs)]
+        args: list[str | int] = [campaign, to_ms(jobs[0].created_at), epoch or "", len(jobs), len(queues)]
+        args += map(str, queues)
+        place = {queue: number for number, queue in enumerate(queues, 1)}
         for job in jobs:
             args += (job.id, rank(job), job.order, to_doc(job), content_of(job.request) if job.idempotency_key else "")
+            args.append(place[Queue.of(job)])
         return cls(jobs, own, args, then)
 
 
@@ -108,7 +117,8 @@ class Write:
         """
         after = change.job
         own = [keys.job(after.id), keys.history(after.id), keys.campaign_counts(after.campaign)]
-        own += keys.places(before.status, before.campaign)
+        slots = _slots(keys, before, after)
+        own += [*slots, *keys.places(before.status, *Queue.of(before))]
         facts: dict[str, Any] = {
             "id": after.id,
             "version": version,
@@ -116,8 +126,10 @@ class Write:
             "write": name,
             "once": isinstance(event, (Act, Retry)) or None,
             "slot": "hold" if after.status.holds_slot else "free",
+            "slots": len(slots) or None,
             "tally": _delta(tally(before), tally(after)),
-            "answer": _answered(event),
+            "there": _delta(_at_its_door(before), _at_its_door(after)) or None,
+            "answer": _answered(after, event),
         }
         if isinstance(event, Release):
             facts |= {"slot_limit": event.slots, "budget": event.budget}
@@ -128,10 +140,15 @@ class Write:
         if (place := _place(keys, after, now)) is not None:
             own.append(place[0])
             facts["score"] = place[1]
-            facts["contender"] = after.campaign if place[0] == keys.ready(after.campaign) else None
+            facts["contender"] = None if place[0] != keys.ready(*Queue.of(after)) else str(Queue.of(after))
         if change.follow_ups:
             own += _keys_of_new(keys, change)
-            facts["new"] = {"campaign": after.campaign, "jobs": [_new(one) for one in change.follow_ups]}
+            queue = str(Queue.of(change.follow_ups[0]))
+            facts["new"] = {
+                "campaign": after.campaign,
+                "queue": queue,
+                "jobs": [_new(one) for one in change.follow_ups],
+            }
         facts["keys"] = len(own)
         line = HistoryEntry.of(event, before, after, change.detail, now).to_line()
         facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
@@ -167,7 +184,7 @@ class Deletion:
             "id": job.id,
             "campaign": job.campaign,
             "version": version,
-            "tasks": [attempt.task_id for attempt in job.attempts if attempt.task_id],
+            "tasks": [_task(job, attempt.number, attempt.task_id) for attempt in job.attempts if attempt.task_id],
             "pictures": [job.picture.digest] if job.picture else [],
             "contents": [content_id(job.request)] if job.status is Status.SUCCEEDED else [],
             "tally": tally(job),
@@ -188,11 +205,13 @@ def tally(job: Job) -> dict[str, int]:
 
 def claims(before: Job, after: Job) -> dict[str, str]:
     """What the job newly says is its own: the id of a task, the digest of a picture."""
-    known = {attempt.task_id for attempt in before.attempts}
-    named = (attempt.task_id for attempt in after.attempts if not attempt.gone)
+    known = {_task(before, attempt.number, attempt.task_id) for attempt in before.attempts if attempt.task_id}
     claimed = {}
-    if (task_id := next((one for one in named if one is not None and one not in known), None)) is not None:
-        claimed["task_id"] = task_id
+    for attempt in after.attempts:
+        task = _task(after, attempt.number, attempt.task_id) if attempt.task_id is not None else None
+        if task is not None and not attempt.gone and task not in known:
+            claimed["task_id"] = task
+            break
     if after.picture is not None and after.picture != before.picture and after.reused_from is None:
         claimed["picture"] = after.picture.digest
     return claimed
@@ -209,19 +228,41 @@ def _content(before: Job, after: Job, event: Event) -> dict[str, str]:
 
 
 def _keys_of_new(keys: Keys, change: Change) -> list[str]:
-    campaign = change.job.campaign
-    return [keys.ready(campaign), keys.campaign_jobs(campaign), *(keys.job(one.id) for one in change.follow_ups)]
+    queue = Queue.of(change.follow_ups[0])
+    return [keys.ready(*queue), keys.campaign_jobs(queue.campaign), *(keys.job(one.id) for one in change.follow_ups)]
 
 
 def _new(job: Job) -> dict[str, Any]:
     return {"id": job.id, "rank": rank(job), "order": job.order, "doc": to_doc(job)}
 
 
-def _answered(event: Event) -> str | None:
+def _slots(keys: Keys, before: Job, after: Job) -> list[str]:
+    """The set of jobs that it leaves, and the one in which it stands if it holds a slot; none where that is the default
+    one, before and after.
+    """
+    held = keys.door(after.door).slots
+    left = keys.door(before.door).slots if before.status.holds_slot else held
+    return [] if left == held == keys.door().slots else [left, held]
+
+
+def _at_its_door(job: Job) -> dict[str, int]:
+    """What it adds to the counts of its door; what is at the default one is all that is at no other."""
+    if job.door == DEFAULT:
+        return {}
+    counts = tally(job)
+    return {named(job.door, name): counts[name] for name in AT_A_DOOR if name in counts}
+
+
+def _task(job: Job, attempt: int, task_id: str) -> str:
+    """A task by the name that is its own among those of all upstreams."""
+    return named(job.upstream_of(attempt), task_id)
+
+
+def _answered(job: Job, event: Event) -> str | None:
     """As what an answer to a submission is counted."""
     if isinstance(event, NoAnswer):
-        return "unsure"
-    return event.kind.value if isinstance(event, Answer) else None
+        return named(job.door_of(event.attempt), "unsure")
+    return named(job.door_of(event.attempt), event.kind.value) if isinstance(event, Answer) else None
 
 
 def _told(before: Job, after: Job, version: int, now: datetime) -> dict[str, Any]:
@@ -245,7 +286,7 @@ def _place(keys: Keys, job: Job, now: datetime) -> tuple[str, int] | None:
         return None
     if job.status is not Status.WAITING:
         return keys.at(job.status), to_ms(job.due_at)
-    return (keys.ready(job.campaign), rank(job)) if job.due_at <= now else (keys.later, to_ms(job.due_at))
+    return (keys.ready(*Queue.of(job)), rank(job)) if job.due_at <= now else (keys.later, to_ms(job.due_at))
 
 
 def _delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

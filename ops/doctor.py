@@ -29,6 +29,8 @@ from jobs.queue import QUEUE_LISTS, make_app
 from jobs.server import connect, server_time, to_text, without_password
 from jobs.settings import Settings
 from jobs.store import JobStore
+from jobs.upstreams import Upstream
+from producer.upstream import reports
 from worker.proxy.client import ProxyClient
 from worker.proxy.lookups import CannotTell
 
@@ -39,6 +41,7 @@ MANY_WAKEUPS = 1000
 WORKER_SECONDS = 3.0
 MAX_SKEW_SECONDS = 5.0
 ASK_SECONDS = 10.0
+_OF_THE_API = ("KEY", "AUTH", "URL")
 # No server numbers its tasks so.
 NO_TASK = "blendq-doctor"
 
@@ -71,7 +74,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if reachable:
         yield from _epoch_and_pause(settings)
         yield from _workers(settings)
-    yield from _api(settings)
+    yield from _apis(settings)
     yield from _receiver(settings)
 
 
@@ -192,11 +195,22 @@ def _epoch_and_pause(settings: Settings) -> Iterator[Finding]:
         except OSError as error:
             says = f"the data folder cannot tell which Redis it belongs to: {error.strerror}"
             yield Finding("records", Level.WRONG, says, "mend the data folder first")
-        if (pause := store.gate.paused()) is not None:
-            says = f"submitting is paused ({pause.kind}): {pause.message}"
-            yield Finding("submitting", Level.WRONG, says, "mend that; it goes on by itself, or at once: blendq resume")
-        else:
-            yield Finding("submitting", Level.OK, "is not paused")
+        yield from _pauses(store, settings)
+
+
+def _pauses(store: JobStore, settings: Settings) -> Iterator[Finding]:
+    found = reports(store, settings)
+    pauses = [("", pause) for pause in [store.gate.paused()] if pause]
+    pauses += [(f" to {one.name}", one.pause) for one in found if one.pause]
+    for where, pause in pauses:
+        says = f"submitting{where} is paused ({pause.kind}): {pause.message}"
+        yield Finding("submitting", Level.WRONG, says, "mend that; it goes on by itself, or at once: blendq resume")
+    if not pauses:
+        yield Finding("submitting", Level.OK, "is not paused")
+    for one in found:
+        if one.stray:
+            says = f"{one.name} has jobs of ours, and is not in the settings: nobody asks about them"
+            yield Finding("upstreams", Level.WRONG, says, "name it again with its url and key, until they are done")
 
 
 def _workers(settings: Settings) -> Iterator[Finding]:
@@ -218,35 +232,38 @@ def _workers(settings: Settings) -> Iterator[Finding]:
 # The API, and the way back -----------------------------------------------------------------------------------------
 
 
-def _api(settings: Settings) -> Iterator[Finding]:
-    if settings.api_url is None:
+def _apis(settings: Settings) -> Iterator[Finding]:
+    if not settings.apis:
         advice = "set BLENDQ_API_URL and BLENDQ_API_KEY; or try things with --sandbox"
         yield Finding("api", Level.WARNING, "none is configured", advice)
-        return
+    for one in settings.apis:
+        name = f"api {one.name}" if settings.upstreams else "api"
+        yield _api(name, one, settings)
+        yield from _api_clock(name, one)
+
+
+def _api(name: str, api: Upstream, settings: Settings) -> Finding:
     try:
-        with ProxyClient.from_settings(settings) as proxy:
+        with ProxyClient.of(api, settings) as proxy:
             answer = proxy.fetch(NO_TASK)
     except BlendqError as error:
-        yield Finding("api", Level.WRONG, str(error), "mend the setting that it names")
-        return
+        return Finding(name, Level.WRONG, str(error), "mend the setting that it names")
+    key, auth, url = ("key", "auth", "url") if settings.upstreams else (f"BLENDQ_API_{one}" for one in _OF_THE_API)
     if isinstance(answer, CannotTell) and answer.key_refused:
-        advice = "set BLENDQ_API_KEY to a key that it takes, and BLENDQ_API_AUTH to the header that it wants"
-        yield Finding("api", Level.WRONG, f"{settings.api_url} refuses the key", advice)
-    elif isinstance(answer, CannotTell) and not answer.answered:
-        advice = "look at BLENDQ_API_URL; jobs wait until it answers"
-        yield Finding("api", Level.WRONG, f"{settings.api_url}: {answer.message}", advice)
-    elif isinstance(answer, CannotTell):
+        advice = f"set {key} to a key that it takes, and {auth} to the header that it wants"
+        return Finding(name, Level.WRONG, f"{api.url} refuses the key", advice)
+    if isinstance(answer, CannotTell) and not answer.answered:
+        return Finding(name, Level.WRONG, f"{api.url}: {answer.message}", f"look at {url}; jobs wait until it answers")
+    if isinstance(answer, CannotTell):
         advice = "is it the address where /mj/submit/blend lives?"
-        yield Finding("api", Level.WARNING, f"{settings.api_url} answers oddly: {answer.message}", advice)
-    else:
-        yield Finding("api", Level.OK, f"{settings.api_url} answers, and takes the key")
-    yield from _api_clock(settings)
+        return Finding(name, Level.WARNING, f"{api.url} answers oddly: {answer.message}", advice)
+    return Finding(name, Level.OK, f"{api.url} answers, and takes the key")
 
 
-def _api_clock(settings: Settings) -> Iterator[Finding]:
+def _api_clock(name: str, api: Upstream) -> Iterator[Finding]:
     try:
-        answer = httpx.head(str(settings.api_url), timeout=ASK_SECONDS, trust_env=False)
-        yield _skew("api clock", parsedate_to_datetime(answer.headers["date"]))
+        answer = httpx.head(api.url, timeout=ASK_SECONDS, trust_env=False)
+        yield _skew(f"{name} clock", parsedate_to_datetime(answer.headers["date"]))
     except (httpx.HTTPError, KeyError, ValueError):
         return  # it has no clock to compare with
 

@@ -60,6 +60,7 @@ def sandbox_settings(settings: Settings, choice: SandboxChoice) -> Settings:
         "api_url": None,
         "api_key": secrets.token_urlsafe(16),
         "api_auth": "mj-api-secret",
+        "upstreams": (),
         "public_url": None,
     }
     return Settings.load({}, **{**_agreeing_defaults(chosen), **chosen, **ours})

@@ -39,7 +39,7 @@ def whole_record(job: Job, history: Sequence[HistoryEntry], follow_ups: Sequence
         "due_at": rfc3339(job.due_at),
         "finished_at": rfc3339(job.finished_at),
         "current_attempt": job.current or None,
-        "attempts": [_attempt(attempt) for attempt in job.attempts],
+        "attempts": [_attempt(job, attempt) for attempt in job.attempts],
         "history": [_entry(entry) for entry in history],
     }
 
@@ -103,7 +103,7 @@ def _follow_up(job: Job) -> dict[str, Any]:
     return {"id": job.id, "action": job.follows and job.follows.action, "status": job.status}
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
+def _attempt(job: Job, attempt: Attempt) -> dict[str, Any]:
     """The API's answer to it and its task stand under `upstream`; the rest is our own bookkeeping."""
     return {
         "number": attempt.number,
@@ -119,7 +119,10 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "absences": attempt.absences,
         "upstream": {
             "status": attempt.seen,
-            **(upstream_json(attempt, ("task_id", "code", "description", "position", "progress", "image_url")) or {}),
+            **(
+                upstream_json(job, attempt, ("task_id", "code", "description", "position", "progress", "image_url"))
+                or {}
+            ),
         },
     }
 

@@ -30,6 +30,7 @@ def action_body(context: Context, job: Job, follows: Follows) -> ActionBody:
     """
     Raises:
         CannotCarryOnError: the parent cannot be carried on, or not now.
+        UpstreamMissing: the API that has it is not in the settings.
         StoreUnavailable: Redis does not answer.
     """
     parent = _parent_task(context, follows)
@@ -43,7 +44,7 @@ def action_body(context: Context, job: Job, follows: Follows) -> ActionBody:
 
 def _parent_task(context: Context, follows: Follows) -> TaskView:
     task_id = _parent_task_id(context.store.find(follows.job_id), follows)
-    answer = context.proxy.fetch(task_id)
+    answer = context.proxies.of(follows.upstream).fetch(task_id)
     match answer:
         case Found(task):
             return task

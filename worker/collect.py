@@ -38,16 +38,17 @@ def collect(context: Context, job_id: str) -> None:
     applied = context.store.apply(job_id, Collected(attempt.number, _picture(stored, url)))
     wake_up(context.store, context.wakeups, applied)
     if context.settings.fetch_seeds and applied.changed and applied.after.seed is None:
-        _ask_for_seed(context, job_id, attempt)
+        _ask_for_seed(context, job, attempt)
 
 
-def _ask_for_seed(context: Context, job_id: str, attempt: Attempt) -> None:
+def _ask_for_seed(context: Context, job: Job, attempt: Attempt) -> None:
     """Once, and only now: whatever comes of it, the picture is here."""
-    seed = context.proxy.image_seed(attempt.task_id) if attempt.task_id else None
+    proxy = context.proxies.find(job.upstream)
+    seed = proxy.image_seed(attempt.task_id) if proxy and attempt.task_id else None
     if seed is not None:
-        context.store.apply(job_id, SeedTold(attempt.number, seed))
+        context.store.apply(job.id, SeedTold(attempt.number, seed))
     else:
-        _log.info("job=%s the API does not tell the seed", job_id)
+        _log.info("job=%s the API does not tell the seed", job.id)
 
 
 def _failed(context: Context, job_id: str, why: str) -> None:
@@ -69,9 +70,10 @@ def _fetch(context: Context, job: Job, attempt: Attempt) -> tuple[StoredImage, s
 
 def _fresh_link(context: Context, job: Job, attempt: Attempt) -> str | None:
     """Links expire within hours; asked for the task again, the API may give another."""
-    if attempt.task_id is None:
+    proxy = context.proxies.find(job.upstream)
+    if proxy is None or attempt.task_id is None:
         return None
-    answer = context.proxy.fetch(attempt.task_id)
+    answer = proxy.fetch(attempt.task_id)
     if not isinstance(answer, Found):
         return None
     context.store.apply(job.id, seen(attempt.number, answer.task, "poll"))

@@ -23,7 +23,7 @@ from jobs.store import JobStore
 from worker.hooks import Hooks
 from worker.lease import Keeper
 from worker.notify import Notifier
-from worker.proxy.client import ProxyClient
+from worker.proxies import Proxies
 
 
 def process_name() -> str:
@@ -58,7 +58,7 @@ class Context:
     settings: Settings
     store: JobStore
     images: ImageStore
-    proxy: ProxyClient
+    proxies: Proxies
     downloads: Downloads
     hooks: Hooks
     wakeups: Wakeups
@@ -75,8 +75,8 @@ class Context:
         Raises:
             SettingsError: no API is configured.
         """
-        if settings.api_url is None:
-            raise SettingsError("no API is configured: set BLENDQ_API_URL and BLENDQ_API_KEY")
+        if not settings.apis:
+            raise SettingsError("no API is configured: set BLENDQ_API_URL and BLENDQ_API_KEY, or BLENDQ_UPSTREAMS")
         client = connect(settings.redis_address())
         store = JobStore(client, Policy.from_settings(settings))
         leaving = threading.Event()
@@ -84,7 +84,7 @@ class Context:
             settings=settings,
             store=store,
             images=open_images(settings),
-            proxy=ProxyClient.from_settings(settings),
+            proxies=Proxies(settings),
             downloads=Downloads.from_settings(settings),
             hooks=Hooks.from_settings(settings),
             wakeups=Wakeups(app, Errands(client)),
@@ -96,7 +96,7 @@ class Context:
 
     def close(self) -> None:
         self.notifier.close()
-        self.proxy.close()
+        self.proxies.close()
         self.downloads.close()
         self.store.close()
 

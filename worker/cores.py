@@ -1,9 +1,10 @@
-"""Cores: asks the API, now and then, how many tasks its accounts can work on. Best effort: most servers do not tell."""
+"""Cores: asks each API, now and then, how many tasks its accounts can work on. Best effort: most do not tell."""
 
 from __future__ import annotations
 
 import logging
 
+from jobs.upstreams import Upstream
 from worker.context import Context
 
 ASK_SECONDS = 60.0
@@ -14,14 +15,16 @@ VALID_SECONDS = 300.0
 _log = logging.getLogger(__name__)
 
 
-def ask_for_cores(context: Context) -> None:
+def ask_for_cores(context: Context, upstream: Upstream) -> None:
     """Note what the account data say, where they say something and nobody asked of late."""
-    settings, throttle = context.settings, context.store.throttle
-    if not settings.ask_accounts or settings.slots is not None or not throttle.may_ask_for_cores(ASK_SECONDS):
+    throttle, name = context.store.throttle, upstream.name
+    if not context.settings.ask_accounts or upstream.slots is not None:
         return
-    cores = context.proxy.count_cores()
+    if not throttle.may_ask_for_cores(ASK_SECONDS, name):
+        return
+    cores = context.proxies.of(name).count_cores()
     if isinstance(cores, int):
-        throttle.note_cores(cores, VALID_SECONDS)
+        throttle.note_cores(cores, VALID_SECONDS, name)
         return
-    throttle.ask_for_cores_later(ASK_LATER_SECONDS)
-    _log.info("the API does not tell how many tasks it can work on at once: %s", cores)
+    throttle.ask_for_cores_later(ASK_LATER_SECONDS, name)
+    _log.info("upstream %s does not tell how many tasks it can work on at once: %s", name, cores)

@@ -1,13 +1,15 @@
-"""Dispatch: lets waiting jobs through, as many as the API has room for."""
+"""Dispatch: lets waiting jobs through, as many as the APIs have room for."""
 
 from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Collection
 
 from jobs.errors import EpochLost
 from jobs.events import Release
 from jobs.slots.flow import room
+from jobs.slots.pins import Pin, Routing, Way, door_at
 from jobs.slots.plan import Contender, next_in_turn
 from jobs.store import Applied, BudgetSpent, NoSlot
 from worker.context import Context
@@ -20,15 +22,15 @@ _log = logging.getLogger(__name__)
 
 
 def dispatch(context: Context) -> int:
-    """Release waiting jobs while a slot is free: strictly by priority, fair between campaigns, the oldest first.
+    """Release waiting jobs while slots are free: strictly by priority, fair between campaigns, the oldest first.
 
     Returns:
         how many were released. Any number of dispatchers may run at once: each release is guarded by the store.
     """
     gate = context.store.gate
     gate.dispatch_begins()
-    if (why := _reason_to_stop(context)) is not None:
-        pause(context, *why, OWN_PAUSE_SECONDS)
+    if (why := _reason_to_stop(context)) is not None and gate.pause(*why, OWN_PAUSE_SECONDS):
+        _log.error("submitting pauses for %.0f s: %s: %s", OWN_PAUSE_SECONDS, *why)
     if gate.paused():
         return 0
     gate.ripen()
@@ -40,10 +42,11 @@ def dispatch(context: Context) -> int:
             return released
 
 
-def pause(context: Context, kind: str, message: str, seconds: float) -> None:
-    """Stop submitting for a while, with one alarm in the log however often it is found."""
-    if context.store.gate.pause(kind, message, seconds):
-        _log.error("submitting pauses for %.0f s: %s: %s", seconds, kind, message)
+def pause(context: Context, upstream: str, kind: str, message: str) -> None:
+    """Give an upstream no jobs for a while, with one alarm in the log however often it is found."""
+    seconds = context.settings.pause_seconds
+    if context.store.circuit.pause(kind, message, seconds, upstream):
+        _log.error("upstream=%s submitting pauses for %.0f s: %s: %s", upstream, seconds, kind, message)
 
 
 def _reason_to_stop(context: Context) -> tuple[str, str] | None:
@@ -59,24 +62,35 @@ def _reason_to_stop(context: Context) -> tuple[str, str] | None:
     return None
 
 
-def _room(context: Context) -> tuple[int, int]:
-    """How many jobs may go now, and how many may hold a slot then."""
-    limit, store = context.settings.slots, context.store
-    flow, seen = store.throttle.look(limit)
-    free = room(flow, seen, store.policy, limit)
-    # After a refusal that only a person can mend, one job goes ahead: a thousand would all be refused alike.
-    if free > 0 and store.gate.suspect():
-        free = min(free, 1 - seen.on_the_way)
-    return free, seen.held + free
+def _ways(context: Context, pins: Collection[str]) -> dict[str, Way]:
+    """The doors as they stand: those of all jobs, and those of jobs that are pinned so."""
+    store, apis = context.store, context.settings.apis
+    upstreams = {door: api for api in apis for pin in {"", *pins} if (door := door_at(Pin.parse(pin), api)) is not None}
+    looked = store.throttle.look_at({door: api.slots for door, api in upstreams.items()})
+    health = store.circuit.read([api.name for api in apis])
+    ways = {}
+    for door, api in upstreams.items():
+        flow, seen = looked[door]
+        free = 0 if health[api.name].pause else room(flow, seen, store.policy, api.slots)
+        if health[api.name].suspect:
+            free = min(free, max(0, 1 - seen.on_the_way))
+        ways[door] = Way(api.weight, seen.held, free)
+    return ways
 
 
 def _release(context: Context) -> int:
     """Release as many as there is room for, in one step; returns how many were."""
     store = context.store
-    free, slots = _room(context)
-    contenders = [one for one in store.turns.contenders(min(PAGE, free)) if not _pauses(context, one)]
-    turns = next_in_turn(contenders, min(PAGE, free))
-    outcomes = store.apply_many([(job_id, Release(slots, one.plan.max_submissions)) for job_id, one in turns])
+    queues = store.turns.queues()
+    ways = _ways(context, {queue.pin for queue in queues})
+    routing = Routing(context.settings.apis, ways)
+    found = store.turns.contenders({queue: min(PAGE, routing.room(queue.pin)) for queue in queues})
+    contenders = [one for one in found if not _pauses(context, one)]
+    releases = [
+        (job_id, Release(door, ways[door].limit, campaign.plan.max_submissions))
+        for job_id, campaign, door in next_in_turn(contenders, PAGE, routing.take)
+    ]
+    outcomes = store.apply_many(releases)
     if released := [one.after.id for one in outcomes if isinstance(one, Applied) and one.changed]:
         context.wakeups.submit(*released)
     for one in outcomes:

@@ -106,7 +106,7 @@ class Notifier:
 
     @classmethod
     def from_settings(cls, settings: Settings, store: JobStore, leaving: threading.Event) -> Self:
-        rules = AddressRules.of(settings.allowed_networks, None)
+        rules = AddressRules.of(settings.allowed_networks)
         outbound = Outbound(rules, settings.connect_timeout_seconds)
         return cls(store, outbound, own_secrets(settings), leaving, HOLD_SECONDS)
 

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from jobs.events import AnswerKind, Deadline, Event, LeaseEnd, PatienceEnd, TaskMissing, TaskSeen, Withdrawn
 from jobs.job import Job, Status, TaskStatus
 from jobs.settings import OnQueued
 from jobs.store import Applied
+from jobs.upstreams import Upstream
 from worker.context import Context
 from worker.cores import ask_for_cores
 from worker.dispatch import pause
+from worker.proxy.client import ProxyClient
 from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, Unknown
 from worker.proxy.task import TaskView
 from worker.retention import forget_finished
@@ -31,7 +36,8 @@ MAX_BATCHES_A_SWEEP = 20
 Answers = Mapping[str, TaskView | Unknown | CannotTell]
 
 _log = logging.getLogger(__name__)
-_asking = threading.Lock()
+# By upstream.
+_asking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def sweep(context: Context) -> None:
@@ -40,19 +46,52 @@ def sweep(context: Context) -> None:
     _collect_again(context)
     context.notifier.look()
     forget_finished(context)
-    # An API that does not answer holds its asker for long. A second one in the same process would only wait as well.
-    if _asking.acquire(blocking=False):
-        try:
-            _ask(context)
-            ask_for_cores(context)
-        finally:
-            _asking.release()
+    _ask(context)
 
 
 def _ask(context: Context) -> None:
+    apis = context.settings.apis
     for _ in range(MAX_BATCHES_A_SWEEP):
-        if context.leaving.is_set() or _ask_about_unsure(context) + _ask_about_tasks(context) == 0:
+        # An API that does not answer holds its asker for long. A second one in this process would only wait as well.
+        if context.leaving.is_set() or all(_asking[api.name].locked() for api in apis):
             return
+        jobs = _due_jobs(context)
+        _give_up_strays(context, jobs)
+        if sum(_each(partial(_ask_upstream, context, jobs), apis)) == 0:
+            return
+
+
+def _each(ask: Callable[[Upstream], int], apis: Sequence[Upstream]) -> list[int]:
+    """What each was asked, at the same time: the others need not wait for one that does not answer."""
+    if len(apis) == 1:
+        return [ask(apis[0])]
+    with ThreadPoolExecutor(len(apis), "ask") as threads:
+        return list(threads.map(ask, apis))
+
+
+def _ask_upstream(context: Context, due: Sequence[Job], api: Upstream) -> int:
+    """Ask one API about its jobs; returns how many were heard of, so 0 ends the round where none answers."""
+    jobs = [job for job in due if job.upstream == api.name]
+    if not _asking[api.name].acquire(blocking=False):
+        context.store.look_again(jobs)
+        return len(jobs)  # behind them others may be due
+    try:
+        proxy = context.proxies.of(api.name)
+        heard = _ask_about_unsure(context, proxy, [job for job in jobs if job.status is Status.UNSURE])
+        heard += _ask_about_tasks(context, proxy, [job for job in jobs if job.status is not Status.UNSURE])
+        ask_for_cores(context, api)
+    finally:
+        _asking[api.name].release()
+    return heard
+
+
+def _give_up_strays(context: Context, jobs: Sequence[Job]) -> None:
+    """Nobody can be asked about jobs whose upstream is not in the settings, so their time runs out."""
+    names = {api.name for api in context.settings.apis}
+    for job in jobs:
+        if job.upstream not in names:
+            _log.warning("job=%s cannot be asked about: upstream %s is not in the settings", job.id, job.upstream)
+            _apply(context, job.id, Deadline())
 
 
 def _end_leases(context: Context) -> None:
@@ -66,32 +105,41 @@ def _collect_again(context: Context) -> None:
         context.wakeups.collect(*job_ids)
 
 
-def _ask_about_unsure(context: Context) -> int:
-    """Nobody knows the task id of these; where the API can look up a `state`, the token in it finds the task."""
+def _due_jobs(context: Context) -> list[Job]:
+    """At most one batch of those whose tasks nobody knows, and one of those that the APIs should have; due to be asked
+    about.
+    """
     hold = context.settings.poll_max_seconds
-    ids = context.store.take_due(Status.UNSURE, BATCH, hold)
-    for job in _found(context, ids):
-        answer = context.proxy.find_by_state(context.hooks.state(job.id, job.current, job.request.state))
+    unsure = context.store.take_due(Status.UNSURE, BATCH, hold)
+    ids: list[str] = []
+    for status in (Status.QUEUED, Status.ACCEPTED, Status.RUNNING):
+        ids += context.store.take_due(status, BATCH - len(ids), hold) if len(ids) < BATCH else []
+    return [job for job in context.store.find_many([*unsure, *ids]) if job]
+
+
+def _ask_about_unsure(context: Context, proxy: ProxyClient, jobs: Sequence[Job]) -> int:
+    """Nobody knows the task id of these; where the API can look up a `state`, the token in it finds the task."""
+    for job in jobs:
+        answer = proxy.find_by_state(context.hooks.state(job.id, job.current, job.request.state))
         if isinstance(answer, Found):
             _apply(context, job.id, seen(job.current, answer.task, "state"))
         elif not isinstance(answer, CannotTell) or answer.answered:
             _apply(context, job.id, Deadline())  # while the API is away, its time does not run out
-    return len(ids)
+    return len(jobs)
 
 
-def _ask_about_tasks(context: Context) -> int:
-    """Ask about one batch; returns how many were heard of, so 0 ends the round where the API does not answer."""
-    jobs = _silent_jobs(context)
+def _ask_about_tasks(context: Context, proxy: ProxyClient, jobs: Sequence[Job]) -> int:
+    """Ask about one batch; returns how many were heard of."""
     if not jobs:
         return 0
-    answers = _look_up(context, [attempt.task_id for job in jobs if (attempt := job.attempt) and attempt.task_id])
+    answers = _look_up(context, proxy, jobs)
     heard = 0
     for job in jobs:
         answer = answers.get(_task_id(job) or "")
         if isinstance(answer, CannotTell) and not answer.answered:
             continue  # while the API is away, or does not know us, the job's time does not run out
         heard += not isinstance(answer, CannotTell)
-        _settle(context, _hear(context, job, answer))
+        _settle(context, proxy, _hear(context, job, answer))
     context.store.look_again([job for job in jobs if isinstance(answers.get(_task_id(job) or ""), TaskView)])
     return heard
 
@@ -111,78 +159,66 @@ def _task_id(job: Job) -> str | None:
     return job.attempt.task_id if job.attempt else None
 
 
-def _silent_jobs(context: Context) -> list[Job]:
-    """At most one batch of the jobs that the API should have, and that are due to be asked about."""
-    hold = context.settings.poll_max_seconds
-    ids: list[str] = []
-    for status in (Status.QUEUED, Status.ACCEPTED, Status.RUNNING):
-        ids += context.store.take_due(status, BATCH - len(ids), hold) if len(ids) < BATCH else []
-    return _found(context, ids)
-
-
-def _look_up(context: Context, task_ids: Sequence[str]) -> Answers:
-    """What the API says of each task."""
-    answer = context.proxy.list_by_ids(task_ids)
+def _look_up(context: Context, proxy: ProxyClient, jobs: Sequence[Job]) -> Answers:
+    """What the API says of each job's task."""
+    task_ids = [task_id for job in jobs if (task_id := _task_id(job))]
+    answer = proxy.list_by_ids(task_ids)
     if isinstance(answer, NoSuchCall) or (isinstance(answer, CannotTell) and answer.key_refused):
-        return _fetch_each(context, task_ids)  # some gateways keep the list to themselves
+        return _fetch_each(context, proxy, jobs[0].upstream, task_ids)  # some gateways keep the list to themselves
     if isinstance(answer, CannotTell):
         _log.warning("the API cannot be asked about %d tasks: %s", len(task_ids), answer.message)
         return dict.fromkeys(task_ids, answer)
     return {task_id: answer.get(task_id, Unknown()) for task_id in task_ids}
 
 
-def _fetch_each(context: Context, task_ids: Sequence[str]) -> Answers:
+def _fetch_each(context: Context, proxy: ProxyClient, upstream: str, task_ids: Sequence[str]) -> Answers:
     answers: dict[str, TaskView | Unknown | CannotTell] = {}
     for task_id in task_ids:
-        answer = context.proxy.fetch(task_id)
+        answer = proxy.fetch(task_id)
         if isinstance(answer, CannotTell):
             _log.warning("the API cannot be asked about a task: %s", answer.message)
             if answer.key_refused:  # whatever is submitted or asked next would be refused alike
-                pause(context, AnswerKind.KEY, answer.message, context.settings.pause_seconds)
+                pause(context, upstream, AnswerKind.KEY, answer.message)
                 return dict.fromkeys(task_ids, answer) | answers
         answers[task_id] = answer.task if isinstance(answer, Found) else answer
     return answers
 
 
-def _settle(context: Context, job: Job) -> None:
+def _settle(context: Context, proxy: ProxyClient, job: Job) -> None:
     """What the clock has to say, once the API was heard."""
     attempt = job.attempt
     if attempt is None:
         return
     if job.cancel_requested and job.status in (Status.QUEUED, Status.ACCEPTED, Status.RUNNING):
-        _cancel_there(context, job)
+        _cancel_there(context, proxy, job)
         return
     if job.status is Status.QUEUED:
         job = _apply(context, job.id, PatienceEnd(attempt.number)).after
     if job.status is Status.QUEUED and job.attempt is not None and job.attempt.withdrawn:
-        _withdraw(context, job)
+        _withdraw(context, proxy, job)
         return
     _apply(context, job.id, Deadline())
 
 
-def _withdraw(context: Context, job: Job) -> None:
+def _withdraw(context: Context, proxy: ProxyClient, job: Job) -> None:
     """Get the earlier task out of the way, so that the job may be submitted again."""
-    if _cancel_there(context, job):
+    if _cancel_there(context, proxy, job):
         return
     if context.settings.on_queued is OnQueued.RESUBMIT:  # the user says that a 22 here means "not taken"
         _apply(context, job.id, Withdrawn(job.current))
 
 
-def _cancel_there(context: Context, job: Job) -> bool:
+def _cancel_there(context: Context, proxy: ProxyClient, job: Job) -> bool:
     attempt = job.attempt
     if attempt is None or attempt.task_id is None:
         return False
-    answer = context.proxy.cancel(attempt.task_id)
+    answer = proxy.cancel(attempt.task_id)
     if isinstance(answer, Cancelled):
         event = TaskSeen(attempt.number, attempt.task_id, TaskStatus.CANCEL, source="cancel")
         _apply(context, job.id, event)
         return True
     _log.info("job=%s task=%s not cancelled: %s", job.id, attempt.task_id, answer)
     return False
-
-
-def _found(context: Context, job_ids: Sequence[str]) -> list[Job]:
-    return [job for job in context.store.find_many(job_ids) if job]
 
 
 def _apply(context: Context, job_id: str, event: Event) -> Applied:

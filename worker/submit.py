@@ -21,8 +21,10 @@ from worker.carrying_on import CannotCarryOnError, action_body
 from worker.context import Context
 from worker.dispatch import pause
 from worker.lease import LeavingError
+from worker.proxies import UpstreamMissing
 from worker.proxy.answers import Accepted, Exists, NotSent, Queued, Refused, Unsure, Verdict
 from worker.proxy.body import BlendBody, Body, Picture
+from worker.proxy.client import ProxyClient
 from worker.waking import wake_up
 
 RECORD_RETRY_SECONDS = 0.5
@@ -55,7 +57,7 @@ def submit(context: Context, job_id: str) -> None:
     if applied is None:
         return
     if isinstance(event, Answer):
-        _heed(context, event)
+        _heed(context, job.upstream, event)
     wake_up(context.store, context.wakeups, applied)
 
 
@@ -63,19 +65,21 @@ def _upload(context: Context, job: Job) -> Answer | NoAnswer:
     """What came of the upload."""
     number = job.current
     try:
-        body, commit = _body(context, job), _committer(context, job)
-        verdict = context.proxy.submit(body, commit, context.keeper.stop_when_leaving)
+        proxy = context.proxies.of(job.upstream)
+        body, commit = _body(context, job, proxy), _committer(context, job)
+        verdict = proxy.submit(body, commit, context.keeper.stop_when_leaving)
     except PictureMissing as error:
         return Answer(number, AnswerKind.INVALID, description=str(error))
     except CannotCarryOnError as error:
         return Answer(number, error.kind, description=str(error), retry_after_seconds=error.retry_after_seconds)
-    except (LeaseLostError, StoreUnavailable, LeavingError) as error:
-        # Raised by the commit, or between two pieces: so before the last byte. A job that is another's ignores it.
+    except (LeaseLostError, StoreUnavailable, LeavingError, UpstreamMissing) as error:
+        # Raised before the body, between two pieces, or by the commit: so before the last byte. A job that is another's
+        # ignores it.
         return Answer(number, AnswerKind.GIVEN_UP, description=str(error))
     return _event(number, verdict)
 
 
-def _body(context: Context, job: Job) -> Body:
+def _body(context: Context, job: Job, proxy: ProxyClient) -> Body:
     if job.follows:
         return action_body(context, job, job.follows)
     return BlendBody(
@@ -83,7 +87,7 @@ def _body(context: Context, job: Job) -> Body:
         pictures=[_picture(context, digest) for digest in job.request.images],
         notify_hook=context.hooks.url(job.id, job.current),
         state=context.hooks.state(job.id, job.current, job.request.state),
-        nested_account_filter=context.settings.api_account_filter,
+        nested_account_filter=proxy.nested_account_filter,
     )
 
 
@@ -141,12 +145,12 @@ def _record(context: Context, job: Job, event: Answer | NoAnswer) -> Applied | N
             time.sleep(RECORD_RETRY_SECONDS)
 
 
-def _heed(context: Context, answer: Answer) -> None:
+def _heed(context: Context, upstream: str, answer: Answer) -> None:
     """What the answer says beyond this one job."""
-    gate = context.store.gate
+    circuit = context.store.circuit
     if answer.kind in TAKING and answer.task_id:
-        gate.trust()
+        circuit.trust(upstream)
         return
-    lasts = answer.kind is AnswerKind.NO_ACCOUNT and gate.count_no_account() >= NO_ACCOUNTS_IN_A_ROW
+    lasts = answer.kind is AnswerKind.NO_ACCOUNT and circuit.count_no_account(upstream) >= NO_ACCOUNTS_IN_A_ROW
     if answer.kind in PAUSING or lasts:
-        pause(context, answer.kind.value, answer.description, context.settings.pause_seconds)
+        pause(context, upstream, answer.kind.value, answer.description)

@@ -30,7 +30,7 @@ def advance(job: Job, event: Event, moment: Moment) -> Change | None:  # noqa: C
     """
     match event:
         case events.Release():
-            return submitting.release(job, moment)
+            return submitting.release(job, event, moment)
         case events.Claim():
             return submitting.claim(job, event, moment)
         case events.Commit():

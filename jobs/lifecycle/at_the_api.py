@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from jobs import events
+from jobs.doors import DEFAULT
 from jobs.events import AnswerKind
 from jobs.job import AT_THE_API, Attempt, Job, Status, TaskStatus
 from jobs.lifecycle.change import CONFLICT, Change, Moment, fail, finish, in_conflict, park
@@ -226,6 +227,8 @@ def deadline(job: Job, moment: Moment) -> Change | None:
     else:
         limit, kind = policy.task_limit_seconds, "silent"
         message = f"nothing new was heard of the task for {limit:.0f} s"
+    if job.upstream != DEFAULT:
+        message += f"; it was sent to upstream {job.upstream}"
     if moment.now < last_news + timedelta(seconds=limit):
         return None
     return park(job, moment, kind, message)

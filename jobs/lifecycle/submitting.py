@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from jobs import events
+from jobs.doors import DEFAULT, upstream_of
 from jobs.events import AnswerKind
 from jobs.job import Attempt, Job, Status
 from jobs.lifecycle.change import CONFLICT, Change, Moment, fail, finish, in_conflict, park
@@ -15,10 +16,13 @@ from jobs.settings import OnQueued
 UNDER_WAY = {"backoffs": 0, "lost_claims": 0, "retrying_since": None}
 
 
-def release(job: Job, moment: Moment) -> Change | None:
+def release(job: Job, event: events.Release, moment: Moment) -> Change | None:
     if job.status is not Status.WAITING or job.due_at is None or job.due_at > moment.now:
         return None
-    return Change(job.but(status=Status.RELEASED, due_at=moment.later(moment.policy.lease_seconds)))
+    if job.follows and job.follows.upstream != upstream_of(event.door):
+        return None  # nobody else has the task that it carries on
+    released = job.going_to(event.door).but(status=Status.RELEASED, due_at=moment.later(moment.policy.lease_seconds))
+    return Change(released, "" if event.door == DEFAULT else f"to {event.door}")
 
 
 def claim(job: Job, event: events.Claim, moment: Moment) -> Change | None:

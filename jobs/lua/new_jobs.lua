@@ -1,8 +1,9 @@
--- What create.lua and save.lua begin with: how new jobs of one campaign are put where dispatch finds them.
+-- What create.lua and save.lua begin with: how new jobs of one queue are put where dispatch finds them.
 --
 -- campaign  its name
--- keys      ready (zset: its jobs that are ready to go), jobs (zset: all its jobs), contenders (set: campaigns that have
---           ready jobs), changes (stream: what has become of jobs), tallies (hashes: that of all jobs, and its own)
+-- queue     its name: the campaign, and the pin
+-- keys      ready (zset: the queue), jobs (zset: all jobs of the campaign), contenders (set: queues that have ready jobs),
+--           changes (stream: what has become of jobs), tallies (hashes: that of all jobs, and its own)
 
 -- About so many entries; nodes of the stream are dropped whole.
 local CHANGES_KEPT = 10000
@@ -35,14 +36,14 @@ local function enter_some(new, first, last, campaign, keys)
 end
 
 -- Put the new jobs where they are found.
-local function enter(new, campaign, keys)
+local function enter(new, campaign, queue, keys)
   if #new == 0 then
     return
   end
   for first = 1, #new, JOBS_TOGETHER do
     enter_some(new, first, math.min(first + JOBS_TOGETHER - 1, #new), campaign, keys)
   end
-  redis.call('SADD', keys.contenders, campaign)
+  redis.call('SADD', keys.contenders, queue)
   for _, tally in ipairs(keys.tallies) do
     redis.call('HINCRBY', tally, 'waiting', #new)
   end

@@ -1,9 +1,9 @@
--- Move jobs of one campaign that have become due among those that are ready to go.
+-- Move jobs of one queue that have become due among those that are ready to go.
 --
 -- KEYS[1]  zset: jobs not due yet
--- KEYS[2]  zset: the campaign's jobs that are ready to go
--- KEYS[3]  set: campaigns that have ready jobs
--- ARGV[1]  the campaign's name
+-- KEYS[2]  zset: the queue
+-- KEYS[3]  set: queues that have ready jobs
+-- ARGV[1]  the queue's name
 -- ARGV[2..]  pairs of id and rank
 --
 -- Returns how many were moved. One that is no longer waiting there is left alone, so a repeated call is harmless.

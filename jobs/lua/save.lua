@@ -1,31 +1,34 @@
 -- Write changed jobs, each if nobody else wrote it since it was read. One flush to the disk for all of them. Stands
 -- behind new_jobs.lua.
 --
--- KEYS[1]  set: jobs holding a slot   KEYS[2]  hash: tally of all jobs
+-- KEYS[1]  set: jobs that hold a slot at the default door    KEYS[2]  hash: tally of all jobs
 -- KEYS[3]  hash: task id -> job id    KEYS[4]  hash: picture -> job id
--- KEYS[5]  set: campaigns with ready jobs  KEYS[6]  stream: what has become of jobs
+-- KEYS[5]  set: queues with ready jobs  KEYS[6]  stream: what has become of jobs
 -- KEYS[7]  hash: webhooks             KEYS[8]  hash: notices, id -> JSON
 -- KEYS[9]  zset: the outbox of notices, id -> time in ms
 -- KEYS[10] hash: answers ever, by kind  KEYS[11] hash: the same, of this period
 -- KEYS[12] hash: content id -> a job that has succeeded with it
--- KEYS[13..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign, and
---            the zsets where it may have stood; then, if change.score is given, the zset where it stands now; then, if
---            change.new is given, the zsets of its campaign's ready jobs and of all its jobs, and the new jobs' hashes
+-- KEYS[13..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign; then,
+--            if change.slots is given, the sets of jobs that hold a slot at the door that it leaves, and at the one where
+--            it is now; then the zsets where it may have stood; then, if change.score is given, the zset where it stands
+--            now; then, if change.new is given, the zsets of its queue and of all its campaign's jobs, and the new jobs'
+--            hashes
 -- ARGV[1..]  for each job, one after the other:
 --            the new record, as JSON
 --            the history's new line, as JSON
 --            the change, as JSON: id, keys (how many of KEYS are its own), version (as read), created (only in the step
 --            that creates the job: its record; another one was there already), write (a name for this write, the same
---            when it is repeated), once (what happened must not happen again), slot ("hold" or "free"), slot_limit
---            (only with a new hold), budget (only with a release: how many submissions its campaign may have), score, contender (its campaign, when it is
---            now ready), task_id and picture (to be claimed), content (its id, when the job has succeeded with it now,
---            or has not after all), source (only with a reuse: the job that must have succeeded with it still), tally
---            {name: delta}, answer (its kind, when a submission was answered), shown (only when people see
---            another: campaign, status, progress), notice (only when the job has ended: id, doc, at in ms, and hook,
---            whether the job brought an address along), finished (only when it had not ended before; told when its
---            campaign has no unfinished job any more: id, doc, at, names of counts, and unfinished, how many of these
---            are of unfinished jobs: the first ones), new (its follow-ups that are to be created: campaign, and for
---            each of the jobs id, rank, order, doc)
+--            when it is repeated), once (what happened must not happen again), slot ("hold" or "free"), slots (only where
+--            it is or was at another door than the default one: 2, the sets among its keys), slot_limit (only with a new
+--            hold), budget (only with a release: how many submissions its campaign may have), score, contender (its
+--            queue, when it is now ready), task_id and picture (to be claimed), content (its id, when the job has
+--            succeeded with it now, or has not after all), source (only with a reuse: the job that must have succeeded
+--            with it still), tally {name: delta}, there (the same, of what is at such a door), answer (its kind, when a
+--            submission was answered), shown (only when people see another: campaign, status, progress), notice (only
+--            when the job has ended: id, doc, at in ms, and hook, whether the job brought an address along), finished
+--            (only when it had not ended before; told when its campaign has no unfinished job any more: id, doc, at,
+--            names of counts, and unfinished, how many of these are of unfinished jobs: the first ones), new (its
+--            follow-ups that are to be created: campaign, queue, and for each of the jobs id, rank, order, doc)
 --
 -- Returns for each job {"saved"}, {"stale"}, {"full"}, {"spent"}, {"conflict", the job that has the task or picture},
 -- {"void"} when the source has no such picture any more, or {"error", the server's words}: a job that cannot be written
@@ -63,7 +66,7 @@ local function tell_the_end(change, counts)
   tell(change.finished, cjson.encode(doc))
 end
 
--- KEYS[first..] the zsets of its campaign's ready jobs and of all its jobs, and the new jobs' hashes.
+-- KEYS[first..] the zsets of its queue and of all its campaign's jobs, and the new jobs' hashes.
 local function carry_on(change, first, tally)
   local keys = {ready = KEYS[first], jobs = KEYS[first + 1], contenders = KEYS[5], changes = KEYS[6],
     tallies = {KEYS[2], tally}}
@@ -74,7 +77,7 @@ local function carry_on(change, first, tally)
       put_new(new, job)
     end
   end
-  enter(new, change.new.campaign, keys)
+  enter(new, change.new.campaign, change.new.queue, keys)
 end
 
 local function save(change, doc, line, first)
@@ -91,8 +94,10 @@ local function save(change, doc, line, first)
     return {'stale'}
   end
 
-  if change.slot == 'hold' and change.slot_limit and redis.call('SISMEMBER', KEYS[1], id) == 0
-      and redis.call('SCARD', KEYS[1]) >= change.slot_limit then
+  local left = change.slots and KEYS[first + 3] or KEYS[1]
+  local held = change.slots and KEYS[first + 4] or KEYS[1]
+  if change.slot == 'hold' and change.slot_limit and redis.call('SISMEMBER', held, id) == 0
+      and redis.call('SCARD', held) >= change.slot_limit then
     return {'full'}
   end
 
@@ -128,7 +133,12 @@ local function save(change, doc, line, first)
     'writes', string.sub(change.write .. names, 1, NAMES_KEPT * #change.write))
   redis.call('RPUSH', KEYS[first + 1], line)
   redis.call('LTRIM', KEYS[first + 1], -200, -1)
-  redis.call(change.slot == 'hold' and 'SADD' or 'SREM', KEYS[1], id)
+  if change.slot == 'free' or left ~= held then
+    redis.call('SREM', left, id)
+  end
+  if change.slot == 'hold' then
+    redis.call('SADD', held, id)
+  end
 
   local last = first + change.keys - 1
   if change.new then
@@ -138,7 +148,7 @@ local function save(change, doc, line, first)
   if change.score then
     last = last - 1
   end
-  for place = first + 3, last do
+  for place = first + 3 + (change.slots or 0), last do
     redis.call('ZREM', KEYS[place], id)
   end
   if change.score then
@@ -157,6 +167,9 @@ local function save(change, doc, line, first)
   for name, delta in pairs(change.tally) do
     redis.call('HINCRBY', KEYS[2], name, delta)
     redis.call('HINCRBY', KEYS[first + 2], name, delta)
+  end
+  for name, delta in pairs(change.there or {}) do
+    redis.call('HINCRBY', KEYS[2], name, delta)
   end
   if change.answer then
     redis.call('HINCRBY', KEYS[10], change.answer, 1)

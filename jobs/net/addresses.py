@@ -165,16 +165,17 @@ class AddressRules:
     trusted: frozenset[tuple[str, int]] = frozenset()
 
     @classmethod
-    def of(cls, allowed_networks: str, api_url: str | None) -> Self:
+    def of(cls, allowed_networks: str, api_urls: Iterable[str] = ()) -> Self:
         """The rules that the settings describe.
 
-        The API's own host and port are allowed, and no other port there: servers hand out links to themselves, as
+        Each API's own host and port are allowed, and no other port there: servers hand out links to themselves, as
         `http://their-address:8080/…`, and with the key and the pictures the API is trusted with more anyway.
         """
         trusted = set()
-        with suppress(AddressRefused):  # spelled so that no link to it would be followed either
-            api = parse_target(api_url or "")
-            trusted.add((api.host, api.port))
+        for url in api_urls:
+            with suppress(AddressRefused):  # spelled so that no link to it would be followed either
+                api = parse_target(url)
+                trusted.add((api.host, api.port))
         return cls(parse_networks(allowed_networks), frozenset(trusted))
 
     def allows(self, address: Address) -> bool:

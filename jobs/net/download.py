@@ -54,7 +54,10 @@ class Downloads:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """With the rules that the settings describe."""
-        return cls(settings.connect_timeout_seconds, AddressRules.of(settings.allowed_networks, settings.api_url))
+        return cls(
+            settings.connect_timeout_seconds,
+            AddressRules.of(settings.allowed_networks, [api.url for api in settings.apis]),
+        )
 
     def close(self) -> None:
         self._decoder.close()

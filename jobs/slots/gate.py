@@ -1,6 +1,6 @@
 """Gate: which jobs go next, and how many at once.
 
-The slots that are held, the jobs that become due, the wake-up for dispatch, and the pause in which nothing goes.
+The jobs that become due, the wake-up for dispatch, and the pause in which nothing at all goes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from jobs.errands import CONTROL
 from jobs.job import Job
 from jobs.keys import Keys
 from jobs.server import lua, server_time, to_bytes, to_ms, to_text, unavailable
-from jobs.slots.pause import Pause
+from jobs.slots.pause import Pause, keep_pause
+from jobs.slots.pins import Queue
 from jobs.slots.plan import RANKS_A_PRIORITY
 
 
@@ -44,11 +45,6 @@ class Gate:
         self._keys = keys
         self._ripen_script = client.register_script(lua("ripen"))
 
-    def slots_held(self) -> int:
-        with unavailable():
-            held: Any = self._redis.scard(self._keys.slots)
-        return int(held)
-
     def messages(self, queues: Sequence[str]) -> int:
         """How many wake-ups wait in these queues of the broker (its lists, by their full names)."""
         with unavailable():
@@ -65,18 +61,18 @@ class Gate:
             with unavailable():
                 found: Any = self._redis.zrangebyscore(self._keys.later, "-inf", now, 0, page)
             ids = [to_text(one) for one in found]
-            by_campaign: dict[str, list[str | int]] = defaultdict(list)
+            by_queue: dict[Queue, list[str | int]] = defaultdict(list)
             for job in self._find_many(ids):
                 if job is not None:
-                    by_campaign[job.campaign] += [job.id, rank(job)]
-            moved += sum(self._ripen(campaign, ranks) for campaign, ranks in by_campaign.items())
+                    by_queue[Queue.of(job)] += [job.id, rank(job)]
+            moved += sum(self._ripen(queue, ranks) for queue, ranks in by_queue.items())
             if len(ids) < page:
                 return moved
 
-    def _ripen(self, campaign: str, ranks: list[str | int]) -> int:
-        keys = [self._keys.later, self._keys.ready(campaign), self._keys.contenders]
+    def _ripen(self, queue: Queue, ranks: list[str | int]) -> int:
+        keys = [self._keys.later, self._keys.ready(*queue), self._keys.contenders]
         with unavailable():
-            moved: Any = self._ripen_script(keys=keys, args=[campaign, *ranks])
+            moved: Any = self._ripen_script(keys=keys, args=[str(queue), *ranks])
         return int(moved)
 
     def ask_dispatch(self, hold_seconds: float = 1.0) -> bool:
@@ -90,41 +86,21 @@ class Gate:
             self._redis.delete(self._keys.dispatch_asked, self._keys.errands(CONTROL))
 
     def pause(self, kind: str, message: str, seconds: float) -> bool:
-        """Stop submitting for a while: only a person can help, and every try would be refused alike.
+        """Submit nothing at all for a while, for a reason on our own side (`OWN_REASONS`).
 
         Returns:
-            whether this is news, to be told once: False when submitting is paused already.
+            whether this is news, to be told once: False when it is paused already.
         """
-        doc = Pause(kind, message, server_time(self._redis)).to_json()
         with unavailable():
-            self._redis.set(self._keys.suspect, kind)
-            news = bool(self._redis.set(self._keys.pause, doc, px=int(seconds * 1000), nx=True))
-            if not news:
-                self._redis.pexpire(self._keys.pause, int(seconds * 1000), gt=True)
-        return news
+            return keep_pause(self._redis, self._keys.stopped, Pause(kind, message, server_time(self._redis)), seconds)
 
     def paused(self) -> Pause | None:
+        """Why nothing at all is submitted. What one upstream refuses is told by its `Circuit`."""
         with unavailable():
-            doc = self._redis.get(self._keys.pause)
+            doc = self._redis.get(self._keys.stopped)
         return None if doc is None else Pause.from_json(to_bytes(doc))
 
     def resume(self) -> None:
-        """Submit again at once, and without suspicion."""
+        """Submit again at once."""
         with unavailable():
-            self._redis.delete(self._keys.pause, self._keys.suspect, self._keys.no_accounts)
-
-    def suspect(self) -> bool:
-        """Whether a pause has ended and nothing was accepted since: then one job goes ahead, to try."""
-        with unavailable():
-            return bool(self._redis.exists(self._keys.suspect))
-
-    def trust(self) -> None:
-        """Something was accepted: whatever caused the last pause is mended."""
-        with unavailable():
-            self._redis.delete(self._keys.suspect, self._keys.no_accounts)
-
-    def count_no_account(self) -> int:
-        """The API had no account for a job; returns how often in a row, with nothing accepted between."""
-        with unavailable():
-            count: Any = self._redis.incr(self._keys.no_accounts)
-        return int(count)
+            self._redis.delete(self._keys.stopped)

@@ -1,10 +1,12 @@
-"""Pause: why nothing is submitted for a while; of all campaigns, or of one."""
+"""Pause: why nothing is submitted for a while; at all, to one upstream, or of one campaign."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from datetime import datetime
+
+import redis
 
 # Why submitting may be paused for a reason on our own side; the others are AnswerKinds.
 OWN_REASONS = frozenset({"disk", "epoch"})
@@ -27,3 +29,12 @@ class Pause:
     def from_json(cls, doc: bytes) -> Pause:
         fields = json.loads(doc)
         return cls(fields["kind"], fields["message"], datetime.fromisoformat(fields["at"]))
+
+
+def keep_pause(client: redis.Redis, key: str, pause: Pause, seconds: float) -> bool:
+    """Pause for a while; returns whether this is news. A pause that lasts gets more time, not another reason."""
+    px = int(seconds * 1000)
+    if client.set(key, pause.to_json(), px=px, nx=True):
+        return True
+    client.pexpire(key, px, gt=True)
+    return False

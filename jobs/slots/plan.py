@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -78,17 +78,25 @@ def _finished(counts: Counts) -> int:
     return _failed(counts) + counts.get("succeeded", 0)
 
 
+class Ready(NamedTuple):
+    """A job that is ready to go; `pin` says where to (`slots.pins`)."""
+
+    job_id: str
+    rank: int
+    pin: str = ""
+
+
 @dataclass(frozen=True)
 class Contender:
     """A campaign that has ready jobs.
 
-    `ready` holds the ids of the next ones with their ranks, in order.
+    `ready` holds the next ones, in the order of their ranks.
     """
 
     name: str
     plan: Plan
     counts: Counts
-    ready: Sequence[tuple[str, int]] = field(repr=False)
+    ready: Sequence[Ready] = field(repr=False)
 
     @property
     def held(self) -> int:
@@ -96,35 +104,43 @@ class Contender:
         return sum(self.counts.get(status, 0) for status in HOLDS_SLOT)
 
 
-def next_in_turn(contenders: Sequence[Contender], count: int) -> list[tuple[str, Contender]]:
+class Turn(NamedTuple):
+    """Whose turn it is: a job, its campaign, and the door by which it goes."""
+
+    job_id: str
+    campaign: Contender
+    door: str
+
+
+def next_in_turn(contenders: Sequence[Contender], count: int, take: Callable[[str], str | None]) -> list[Turn]:
     """The jobs that go next: strictly by priority; within one, the campaign that holds the fewest slots for its
-    weight; then the oldest first.
+    weight; then the oldest first. A job whose doors have no room holds up none of the others.
 
     Args:
         contenders: the campaigns.
         count: how many jobs at most.
-
-    Returns:
-        Ids with their campaigns, in order.
+        take: takes a slot for a job of a pin, and says at which door; None when there is no room (`pins.Routing`).
     """
-    heap = [entry for number, one in enumerate(contenders) if (entry := _entry(one, number, 0))]
+    heap = [entry for number, one in enumerate(contenders) if (entry := _entry(one, number, 0, 0))]
     heapq.heapify(heap)
-    chosen: list[tuple[str, Contender]] = []
+    chosen: list[Turn] = []
     while heap and len(chosen) < count:
-        *_, number, taken = heap[0]
+        *_, number, place, taken = heap[0]
         one = contenders[number]
-        chosen.append((one.ready[taken][0], one))
-        if entry := _entry(one, number, taken + 1):
+        if (door := take(one.ready[place].pin)) is not None:
+            chosen.append(Turn(one.ready[place].job_id, one, door))
+            taken += 1
+        if entry := _entry(one, number, place + 1, taken):
             heapq.heapreplace(heap, entry)
         else:
             heapq.heappop(heap)
     return chosen
 
 
-def _entry(one: Contender, number: int, taken: int) -> tuple[int, float, int, int, int] | None:
-    """How soon it is its turn when it has taken so many jobs in this round; None when it may take no more."""
+def _entry(one: Contender, number: int, place: int, taken: int) -> tuple[int, float, int, int, int, int] | None:
+    """How soon it is the turn of its job in this place, when it has taken so many; None when it may take no more."""
     left = one.plan.left(one.counts)
-    if taken >= len(one.ready) or (left is not None and taken >= left):
+    if place >= len(one.ready) or (left is not None and taken >= left):
         return None
-    priority, age = divmod(one.ready[taken][1], RANKS_A_PRIORITY)
-    return priority, (one.held + taken) / one.plan.weight, age, number, taken
+    priority, age = divmod(one.ready[place].rank, RANKS_A_PRIORITY)
+    return priority, (one.held + taken) / one.plan.weight, age, number, place, taken

@@ -1,4 +1,4 @@
-"""Throttle: how many jobs may be at the API at once, as `flow` finds it; kept in Redis, for any number of workers.
+"""Throttle: how many jobs may be at each door at once, as `flow` finds it; kept in Redis, for any number of workers.
 
 It reads in one round trip what the records' own writes keep up to date: nothing is counted twice, and nothing leaks.
 """
@@ -6,14 +6,15 @@ It reads in one round trip what the records' own writes keep up to date: nothing
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import redis
 
+from jobs.doors import DEFAULT
 from jobs.events import AnswerKind
 from jobs.job import Status
 from jobs.keys import Keys
@@ -81,50 +82,74 @@ class Throttle:
         self._policy = policy
         self._move_script = client.register_script(lua("move"))
 
-    def read(self) -> tuple[Flow, Reading]:
+    def read(self, door: str = DEFAULT) -> tuple[Flow, Reading]:
         """What was found so far, and how things stand."""
-        flow, seen, _ = self._read()
+        flow, seen, _ = self._read([door])[door]
         return flow, seen
 
     def look(self, limit: int | None = None) -> tuple[Flow, Reading]:
-        """As `read`; and what is found by it is kept.
+        """As `look_at`, at the default door."""
+        return self.look_at({DEFAULT: limit})[DEFAULT]
+
+    def look_at(self, limits: Mapping[str, int | None]) -> dict[str, tuple[Flow, Reading]]:
+        """As `read`, of several doors in one round trip; and what is found by it is kept.
 
         Args:
-            limit: a number of slots that was set; None: it is to be found.
+            limits: for each door a number of slots that was set; None: it is to be found.
         """
-        before, seen, doc = self._read()
+        found = self._read(limits)
+        return {door: self._kept(door, *found[door], limit) for door, limit in limits.items()}
+
+    def used_doors(self) -> set[str]:
+        """The doors by which jobs ever went, whether the settings know them or not."""
+        with unavailable():
+            names: Any = self._redis.hkeys(self._keys.counts)
+        return {DEFAULT, *(door for name in names if (door := to_text(name).rpartition(":")[0]))}
+
+    def slots_held(self) -> int:
+        """At all doors together."""
+        with unavailable():
+            doors = self.used_doors()
+            pipeline = self._redis.pipeline(transaction=False)
+            for door in doors:
+                pipeline.scard(self._keys.door(door).slots)
+            return int(sum(pipeline.execute()))
+
+    def _kept(self, door: str, before: Flow, seen: Reading, doc: str, limit: int | None) -> tuple[Flow, Reading]:
         after = look(before, seen, self._policy, limit)
         if after is before:
             return before, seen
         move = Move.of(before, after, seen)
         args = [doc, after.model_dump_json(exclude_defaults=True), move.to_json() if move else ""]
         with unavailable():
-            ours: Any = self._move_script(keys=[self._keys.flow, self._keys.flow_moves], args=args)
+            keys = self._keys.door(door)
+            ours: Any = self._move_script(keys=[keys.flow, keys.flow_moves], args=args)
         return (after if ours else before), seen
 
-    def moves(self, count: int = 100) -> list[Move]:
+    def moves(self, door: str = DEFAULT, count: int = 100) -> list[Move]:
         """The last changes, the newest first."""
         with unavailable():
-            lines: Any = self._redis.lrange(self._keys.flow_moves, 0, count - 1)
+            lines: Any = self._redis.lrange(self._keys.door(door).flow_moves, 0, count - 1)
         return [Move.from_json(line) for line in lines]
 
-    def may_ask_for_cores(self, again_after_seconds: float) -> bool:
-        """Whether the API's account data should be asked for now; nobody else is told so for a while."""
+    def may_ask_for_cores(self, again_after_seconds: float, upstream: str = DEFAULT) -> bool:
+        """Whether an API's account data should be asked for now; nobody else is told so for a while."""
+        key = self._keys.door(upstream).cores_asked
         with unavailable():
-            asked = self._redis.set(self._keys.cores_asked, 1, nx=True, px=int(again_after_seconds * 1000))
+            asked = self._redis.set(key, 1, nx=True, px=int(again_after_seconds * 1000))
         return bool(asked)
 
-    def ask_for_cores_later(self, seconds: float) -> None:
+    def ask_for_cores_later(self, seconds: float, upstream: str = DEFAULT) -> None:
         """The API does not tell; ask again only after so long."""
         with unavailable():
-            self._redis.set(self._keys.cores_asked, 1, px=int(seconds * 1000))
+            self._redis.set(self._keys.door(upstream).cores_asked, 1, px=int(seconds * 1000))
 
-    def note_cores(self, cores: int, valid_seconds: float) -> None:
+    def note_cores(self, cores: int, valid_seconds: float, upstream: str = DEFAULT) -> None:
         """What the account data say. A hint that skips the ramp; nothing is ever stopped by it."""
         with unavailable():
-            self._redis.set(self._keys.cores, cores, px=int(valid_seconds * 1000))
+            self._redis.set(self._keys.door(upstream).cores, cores, px=int(valid_seconds * 1000))
 
-    def answers_of_last_hour(self) -> dict[str, int]:
+    def answers_of_last_hour(self, door: str = DEFAULT) -> dict[str, int]:
         """How many answers to submissions there were, by kind, in the last 60 to 65 minutes."""
         newest = period(server_time(self._redis))
         with unavailable():
@@ -134,35 +159,53 @@ class Throttle:
             found: list[Any] = pipeline.execute()
         total: Counter[str] = Counter()
         for one in found:
-            total.update(_numbers(one))
+            total.update(_at_doors(one)[door])
         return dict(total)
 
-    def _read(self) -> tuple[Flow, Reading, str]:
+    def _read(self, doors: Collection[str]) -> dict[str, tuple[Flow, Reading, str]]:
         with unavailable():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.time()
-            pipeline.scard(self._keys.slots)
             pipeline.hgetall(self._keys.counts)
             pipeline.hgetall(self._keys.answers)
-            pipeline.get(self._keys.flow)
-            pipeline.get(self._keys.cores)
-            time, held, counted, answered, doc, cores = pipeline.execute()
-        counts, answers = _numbers(counted), _numbers(answered)
-        seen = Reading(
-            now=to_time(*time),
-            held=int(held),
-            on_the_way=sum(counts[status] for status in _ON_THE_WAY),
-            unsure=counts[Status.UNSURE],
-            working=counts["working"],
-            waiting=counts["waiting_there"],
-            taken=sum(answers[kind] for kind in _TAKEN),
-            refused=answers[AnswerKind.NO_ROOM],
-            unsent=answers[AnswerKind.NOT_SENT],
-            cores=None if cores is None else int(cores),
-        )
-        flow = Flow() if doc is None else Flow.model_validate_json(to_bytes(doc))
-        return flow, seen, "" if doc is None else to_text(doc)
+            for keys in map(self._keys.door, doors):
+                pipeline.scard(keys.slots)
+                pipeline.get(keys.flow)
+                pipeline.get(keys.cores)
+            time, counted, answered, *each = pipeline.execute()
+        counts, answers = _at_doors(counted), _at_doors(answered)
+        for others in [here for door, here in counts.items() if door != DEFAULT]:
+            counts[DEFAULT].subtract(others)  # the plain ones are of all doors
+        now = to_time(*time)
+        return {
+            door: (
+                Flow() if doc is None else Flow.model_validate_json(to_bytes(doc)),
+                _reading(now, int(held), counts[door], answers[door], None if cores is None else int(cores)),
+                "" if doc is None else to_text(doc),
+            )
+            for door, held, doc, cores in zip(doors, each[::3], each[1::3], each[2::3], strict=True)
+        }
 
 
-def _numbers(found: Mapping[Any, Any]) -> Counter[str]:
-    return Counter({to_text(name): int(count) for name, count in found.items()})
+def _reading(now: datetime, held: int, counts: Counter[str], answers: Counter[str], cores: int | None) -> Reading:
+    return Reading(
+        now=now,
+        held=held,
+        on_the_way=sum(counts[status] for status in _ON_THE_WAY),
+        unsure=counts[Status.UNSURE],
+        working=counts["working"],
+        waiting=counts["waiting_there"],
+        taken=sum(answers[kind] for kind in _TAKEN),
+        refused=answers[AnswerKind.NO_ROOM],
+        unsent=answers[AnswerKind.NOT_SENT],
+        cores=cores,
+    )
+
+
+def _at_doors(found: Mapping[Any, Any]) -> defaultdict[str, Counter[str]]:
+    """Counts by door; what has no door in its name is the default one's."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for raw, count in found.items():
+        door, _, name = to_text(raw).rpartition(":")
+        counts[door or DEFAULT][name] = int(count)
+    return counts

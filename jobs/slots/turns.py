@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import redis
@@ -9,7 +10,8 @@ import redis
 from jobs.keys import Keys
 from jobs.server import lua, server_time, to_bytes, to_ms, to_text, unavailable
 from jobs.slots.pause import Pause
-from jobs.slots.plan import DEFAULT_PLAN, Contender, Plan
+from jobs.slots.pins import Queue
+from jobs.slots.plan import DEFAULT_PLAN, Contender, Plan, Ready
 from jobs.telling.notices import Notice
 
 
@@ -28,28 +30,39 @@ class Turns:
         self._retire_script = client.register_script(lua("retire"))
         self._pause_script = client.register_script(lua("pause"))
 
-    def contenders(self, most: int) -> list[Contender]:
-        """The campaigns that have ready jobs and are not paused, with at most `most` jobs each."""
-        if most <= 0:
-            return []
+    def queues(self) -> list[Queue]:
+        """Those that have ready jobs, or had some a moment ago."""
         with unavailable():
             members: Any = self._redis.smembers(self._keys.contenders)
-            names = sorted(to_text(member) for member in members)
+        return [Queue.parse(text) for text in sorted(to_text(member) for member in members)]
+
+    def contenders(self, most: Mapping[Queue, int]) -> list[Contender]:
+        """The campaigns that have ready jobs and are not paused.
+
+        Args:
+            most: how many jobs at most of each queue.
+        """
+        wanted = [queue for queue, count in most.items() if count > 0]
+        names = list(dict.fromkeys(queue.campaign for queue in wanted))
+        with unavailable():
             pipeline = self._redis.pipeline(transaction=False)
+            for queue in wanted:
+                pipeline.zrange(self._keys.ready(*queue), 0, most[queue] - 1, withscores=True)
             for name in names:
-                pipeline.zrange(self._keys.ready(name), 0, most - 1, withscores=True)
                 pipeline.hgetall(self._keys.campaign_counts(name))
                 pipeline.mget(self._keys.campaign_plan(name), self._keys.campaign_pause(name))
-            answers: list[Any] = pipeline.execute()
-        found = []
-        for name, ready, counts, (plan, pause) in zip(names, *(answers[at::3] for at in range(3)), strict=True):
-            if not ready:
-                self._retire(name)
-            elif pause is None:
-                jobs = [(to_text(job_id), int(rank)) for job_id, rank in ready]
-                tally = {to_text(what): int(count) for what, count in counts.items()}
-                found.append(Contender(name, _plan(plan), tally, jobs))
-        return found
+            answers: list[Any] = pipeline.execute() if wanted else []
+        ready: dict[str, list[Ready]] = {name: [] for name in names}
+        for queue, jobs in zip(wanted, answers, strict=False):
+            if not jobs:
+                self._retire(queue)
+            ready[queue.campaign] += [Ready(to_text(job_id), int(rank), queue.pin) for job_id, rank in jobs]
+        told = answers[len(wanted) :]
+        return [
+            Contender(name, _plan(plan), _tally(counts), sorted(ready[name], key=_by_rank))
+            for name, counts, (plan, pause) in zip(names, told[::2], told[1::2], strict=True)
+            if ready[name] and pause is None
+        ]
 
     def plan(self, campaign: str) -> Plan:
         """What was asked for the campaign; the defaults where nothing was."""
@@ -89,9 +102,17 @@ class Turns:
         with unavailable():
             return bool(self._redis.delete(self._keys.campaign_pause(campaign)))
 
-    def _retire(self, campaign: str) -> None:
+    def _retire(self, queue: Queue) -> None:
         with unavailable():
-            self._retire_script(keys=[self._keys.contenders, self._keys.ready(campaign)], args=[campaign])
+            self._retire_script(keys=[self._keys.contenders, self._keys.ready(*queue)], args=[str(queue)])
+
+
+def _tally(counts: Mapping[Any, Any]) -> dict[str, int]:
+    return {to_text(what): int(count) for what, count in counts.items()}
+
+
+def _by_rank(job: Ready) -> int:
+    return job.rank
 
 
 def _plan(doc: Any) -> Plan:

@@ -177,7 +177,7 @@ class Judge:
             verdict.wrong.append(f"the producer could enqueue {known} of {len(self._rows)} jobs only")
         if verdict.lost:
             return
-        if held := self._watch.store.gate.slots_held():
+        if held := self._watch.store.throttle.slots_held():
             verdict.wrong.append(f"every job has ended, and {held} slots are still held")
         counts = self._watch.store.counts()
         for name in ("working", "waiting_there"):

@@ -19,6 +19,7 @@ from ops.local import LocalStack
 from producer.client import Producer
 from producer.enqueued import Enqueued
 from producer.results.export import ExportSummary, export
+from producer.upstream import resume, upstream_names, why_nothing_goes
 
 POLL_SECONDS = 0.25
 BATCH_ROWS = 500
@@ -95,7 +96,7 @@ def carry_out(plan: RunPlan, began: float) -> Outcome:
 
 def _enqueue(plan: RunPlan, producer: Producer, outcome: Outcome, enqueued: Enqueued) -> None:
     # A run is a person's wish to try again, so it lifts what an earlier wrong key has stopped.
-    producer.store.gate.resume()
+    resume(producer.store, upstream_names(producer.store, producer.settings))
     _change_plan(plan, producer)
     began = time.monotonic()
     rows = counted(plan.rows(), lambda count, seconds: _rate(f"{count:,} of {plan.total:,}", count, seconds))
@@ -182,7 +183,8 @@ def _follow(
             display.note(line)
         now = time.monotonic()
         try:
-            counts, refused, paused = producer.store.counts(campaign), producer.store.gate.paused(), control.paused
+            counts, paused = producer.store.counts(campaign), control.paused
+            refused = why_nothing_goes(producer.store, producer.settings)
             seen = now
         except StoreUnavailable:
             if now - seen > SERVER_PATIENCE_SECONDS:

@@ -23,6 +23,7 @@ from producer.identity import job_id
 from producer.manifests.manifest import Row, good_rows
 from producer.manifests.sources import Source
 from producer.smaller import Fit
+from producer.upstream import reports
 
 # What a data URL has around its base64.
 _DATA_URL_BYTES = len('"data:image/jpeg;base64,",')
@@ -93,9 +94,8 @@ def forecast(
 
 def _slots(settings: Settings, producer: Producer | None) -> int:
     """As many as were set; else as many as were found so far, which is what blendq begins with where nothing was."""
-    if settings.slots is not None:
-        return settings.slots
-    return producer.store.throttle.read()[0].slots if producer else START_SLOTS
+    found = reports(producer.store, settings) if producer else []
+    return sum(one.door.slots for one in found) or settings.slots or START_SLOTS
 
 
 def _noting_bad(rows: Iterator[Row], found: Forecast) -> Iterator[Row]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from jobs.doors import DEFAULT
 from jobs.history import HistoryEntry
 from jobs.job import Attempt, Job
 from jobs.report import source_name
@@ -30,7 +31,7 @@ def job_lines(
         yield ""
         yield "Attempts"
         for attempt in job.attempts:
-            yield from _attempt(attempt, current=attempt.number == job.current)
+            yield from _attempt(job, attempt)
     yield ""
     yield "History (UTC)"
     yield from _history(history)
@@ -77,7 +78,7 @@ def _outcome(job: Job) -> Iterator[tuple[str, str]]:
         yield "reused from", f"{job.reused_from}: nothing was paid for this one"
 
 
-def _attempt(attempt: Attempt, *, current: bool) -> Iterator[str]:
+def _attempt(job: Job, attempt: Attempt) -> Iterator[str]:
     start = attempt.claimed_at
     steps = [f"{_moment(start)} by {attempt.worker or 'a worker of earlier'}"]
     if attempt.committed_at:
@@ -85,7 +86,9 @@ def _attempt(attempt: Attempt, *, current: bool) -> Iterator[str]:
     if attempt.answered_at:
         code = "" if attempt.code is None else f" with code {attempt.code}"
         steps.append(f"answered after {_length(start, attempt.answered_at)}{code}")
-    yield f"  {attempt.number}{' (current)' if current else ''}: {', '.join(steps)}"
+    door = job.door_of(attempt.number)
+    to, current = "" if door == DEFAULT else f" to {door}", " (current)" if attempt.number == job.current else ""
+    yield f"  {attempt.number}{to}{current}: {', '.join(steps)}"
     if attempt.description:
         yield f"     the API said: {clean(attempt.description)}"
     if attempt.task_id:

@@ -49,7 +49,7 @@ def sandbox_choice(settings: Settings, sandbox: str | None, speed: float | None)
         return SandboxChoice(sandbox, SANDBOX_SPEED if speed is None else speed)
     if speed is not None:
         raise UsageError("--speed is the sandbox's; add --sandbox, or leave it out")
-    if settings.api_url is None:
+    if not settings.apis:
         raise UsageError(
             "no API is configured. Set BLENDQ_API_URL and BLENDQ_API_KEY (and BLENDQ_PUBLIC_URL where the API can call "
             "back; without it blendq asks), or try it with --sandbox"

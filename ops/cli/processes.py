@@ -54,7 +54,7 @@ def _places(stack: LocalStack, submit: str) -> dict[str, str | None]:
         "data": str(settings.data_dir),
         "logs": str(stack.logs),
         "redis": "BLENDQ_REDIS_URL" if settings.redis_url else settings.redis_address(),
-        "api": settings.api_url,
+        "api": ", ".join(one.url for one in settings.apis) or None,
         "callbacks": settings.public_url or "none: the API is asked instead",
         "submit": submit,
     }

@@ -7,15 +7,19 @@ from pathlib import Path
 import click
 
 from jobs.epoch import Epoch
+from jobs.errors import UsageError
 from jobs.policy import Policy
 from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
 from ops.cli.output import data_dir_option, json_option, note, print_json
 from ops.embedded import joined_or_started
+from producer.upstream import resume as resume_upstreams
+from producer.upstream import upstream_names
 
 
 @click.command()
+@click.argument("name", required=False)
 @click.option(
     "--accept-loss",
     is_flag=True,
@@ -23,8 +27,8 @@ from ops.embedded import joined_or_started
 )
 @data_dir_option
 @json_option
-def resume(accept_loss: bool, data_dir: Path | None, as_json: bool) -> int:
-    """Submit again at once, after a refused key, an empty quota or the like was mended.
+def resume(name: str | None, accept_loss: bool, data_dir: Path | None, as_json: bool) -> int:
+    """Submit again at once, after a refused key, an empty quota or the like was mended: to upstream NAME, or to all.
 
     Without this, submitting tries again by itself after a while, one job at a time.
     """
@@ -32,13 +36,24 @@ def resume(accept_loss: bool, data_dir: Path | None, as_json: bool) -> int:
     with joined_or_started(settings):
         client = connect(settings.redis_address())
         store = JobStore(client, Policy.from_settings(settings))
-        paused = store.gate.paused()
+        names = _named(name, upstream_names(store, settings))
+        paused = [pause for pause in (store.gate.paused(), *map(store.circuit.paused, names)) if pause]
         if accept_loss:
             Epoch(client, store.keys, settings.data_dir).accept()
-        store.gate.resume()
+        resume_upstreams(store, names)
         store.close()
     if as_json:
-        print_json({"was_paused": paused is not None, "kind": paused and paused.kind, "accepted_loss": accept_loss})
-    else:
-        note(f"submitting was paused ({paused.kind}: {paused.message}); it goes on" if paused else "nothing was paused")
+        kind = paused[0].kind if paused else None
+        print_json({"was_paused": bool(paused), "kind": kind, "accepted_loss": accept_loss})
+        return 0
+    for pause in paused:
+        note(f"submitting was paused ({pause.kind}: {pause.message}); it goes on")
+    if not paused:
+        note("nothing was paused")
     return 0
+
+
+def _named(name: str | None, known: list[str]) -> list[str]:
+    if name is not None and name not in known:
+        raise UsageError(f"there is no upstream {name}; there is {', '.join(known)}")
+    return known if name is None else [name]

@@ -78,8 +78,10 @@ def _shown(name: str, value: object) -> str:
     """A value for people; never a secret, nor a password inside a URL (I8)."""
     if isinstance(value, SecretStr):
         return "set"
-    if value is None:
+    if value in (None, ()):
         return "not set"
+    if isinstance(value, tuple):
+        return ", ".join(f"{one.name} ({one.url}, key {'set' if one.key else 'not set'})" for one in value)
     text = str(value)
     if name == "redis_url" and (password := urlsplit(text).password):
         return text.replace(password, "***")

@@ -1,4 +1,4 @@
-"""`blendq upstream …`: the API that jobs go to, as blendq sees it."""
+"""`blendq upstream …`: the APIs that jobs go to, as blendq sees them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jobs.report import rfc3339
 from jobs.slots.throttle import Move
 from ops.cli.output import print_json, print_pairs
 from ops.cli.place import Place, place_options
-from producer.upstream import NAME, Upstream, move_json
+from producer.upstream import DoorReport, UpstreamReport, move_json, reports
 
 MOVES_SHOWN = 10
 
 
 @click.group()
 def upstream() -> None:
-    """Look at the API that jobs go to: how many at once, how it answers, and why the slots last changed."""
+    """Look at the APIs that jobs go to: how many at once, how they answer, and why the slots last changed."""
 
 
 @upstream.command("list")
@@ -27,59 +27,79 @@ def list_upstreams(sandbox: str | None, data_dir: Path | None, as_json: bool) ->
     """List the APIs with their slots."""
     found = _look(Place(data_dir, sandbox))
     if as_json:
-        print_json([found.to_json()])
-    else:
-        click.echo(f"{NAME}  {_slots(found)}  {_shares(found)}  {_state(found)}")
+        print_json([one.to_json() for one in found])
+        return 0
+    for one in found:
+        click.echo(f"{one.name}  {_slots(one.door)}  {_shares(one.door)}  {_state(one)}")
+        for door in one.others:
+            click.echo(f"  {door.name}  {_slots(door)}  {_shares(door)}")
     return 0
 
 
 @upstream.command("show")
-@click.argument("name", default=NAME)
+@click.argument("name", required=False)
 @place_options
-def show(name: str, sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
-    """Show one, with the last changes of its slots and why."""
-    if name != NAME:
-        raise UsageError(f"there is no upstream {name}; the one there is is called {NAME}")
+def show(name: str | None, sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
+    """Show one, with the last changes of its slots and why; without a name the first."""
     found = _look(Place(data_dir, sandbox))
+    one = next((one for one in found if name in (None, one.name)), None)
+    if one is None:
+        there_are = ", ".join(one.name for one in found)
+        raise UsageError(f"there is no upstream {name}; there is {there_are}")
     if as_json:
-        print_json(found.to_json() | {"moves": [move_json(move) for move in found.moves]})
+        print_json(one.to_json() | {"moves": [move_json(move) for move in one.door.moves]})
         return 0
-    told = found.to_json()
+    told = one.to_json()
     print_pairs(
         {
             "url": told["url"] or "not set",
-            "slots": _slots(found),
+            **_terms(one),
+            "slots": _slots(one.door),
             "working": f"{told['working']} are worked on, {told['waiting']} wait there",
-            "last hour": _shares(found),
-            "now": _state(found),
+            "last hour": _shares(one.door),
+            "now": _state(one),
             "why": told["why"],
+            **{door.name: f"{_slots(door)}, {_shares(door)}; {door.flow.why}" for door in one.others},
         }
     )
-    for move in found.moves[:MOVES_SHOWN]:
+    for move in one.door.moves[:MOVES_SHOWN]:
         click.echo(_line(move))
     return 0
 
 
-def _look(place: Place) -> Upstream:
+def _look(place: Place) -> list[UpstreamReport]:
     with place.known_jobs() as producer:
-        return Upstream.of(producer.store, place.settings)
+        return reports(producer.store, place.settings)
 
 
-def _slots(found: Upstream) -> str:
-    return f"{found.seen.held} of {found.slots} slots in use" + (
-        "" if found.limit is None else " (a number that is set)"
-    )
+def _terms(one: UpstreamReport) -> dict[str, str]:
+    """What the settings say of which jobs it is given, where they say something."""
+    if one.settings is None:
+        return {}
+    weight, modes, instances = one.settings.weight, one.settings.modes, one.settings.instances
+    told = {
+        "weight": f"{weight:g}" if weight != 1 else "",
+        "modes": ", ".join(modes),
+        "instances": ", ".join(instances),
+    }
+    return {name: value for name, value in told.items() if value}
 
 
-def _shares(found: Upstream) -> str:
-    shares = ", ".join(f"{share:.1%} {code}" for code, share in found.shares.items())
+def _slots(door: DoorReport) -> str:
+    return f"{door.seen.held} of {door.slots} slots in use" + ("" if door.limit is None else " (a number that is set)")
+
+
+def _shares(door: DoorReport) -> str:
+    shares = ", ".join(f"{share:.1%} {code}" for code, share in door.shares.items())
     return f"answers: {shares}" if shares else "no answers yet"
 
 
-def _state(found: Upstream) -> str:
-    if found.pause:
-        return f"paused: {found.pause.message}"
-    return "turns jobs away: one at a time" if found.flow.trouble else "takes jobs"
+def _state(one: UpstreamReport) -> str:
+    if one.stray:
+        return "not in the settings, though it has jobs of ours: name it again, with its url and key"
+    if one.pause:
+        return f"paused: {one.pause.message}"
+    return "turns jobs away: one at a time" if one.door.flow.trouble else "takes jobs"
 
 
 def _line(move: Move) -> str:

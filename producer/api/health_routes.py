@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
@@ -10,7 +10,7 @@ from fastapi.responses import PlainTextResponse
 from jobs.job import Status
 from producer.api.parts import Blends
 from producer.client import Producer
-from producer.upstream import Upstream
+from producer.upstream import DoorReport, reports, why_nothing_goes
 
 router = APIRouter(tags=["health"])
 
@@ -20,6 +20,13 @@ _COUNTERS = (
     ("submissions", "submissions", "Submissions known to be accepted, and so paid for."),
     ("resubmissions", "resubmissions", "Bodies sent after a job's first."),
     ("queued_answers", "queued_answers", "Answers 22."),
+)
+# The same, of what is at each API.
+_OF_A_DOOR: tuple[tuple[str, str, Callable[[DoorReport], int]], ...] = (
+    ("blendq_slots", "Jobs that may be at the API at once: found, or set.", lambda door: door.slots),
+    ("blendq_slots_held", "Jobs that hold a slot.", lambda door: door.seen.held),
+    ("blendq_working", "Tasks seen to be worked on.", lambda door: door.seen.working),
+    ("blendq_waiting_there", "Tasks known to wait at the API.", lambda door: door.seen.waiting),
 )
 
 
@@ -49,19 +56,25 @@ def _metrics(blends: Producer) -> Iterator[str]:
     for name, tally, words in _COUNTERS:
         yield from _gauge(f"blendq_{name}", words, [("", counts.get(tally, 0))])
     yield from _gauge("blendq_uncertain", "Bodies that may have been accepted.", [("", counts.get("uncertain", 0))])
-    yield from _upstream(Upstream.of(blends.store, blends.settings))
-    paused = blends.store.gate.paused()
+    apis = reports(blends.store, blends.settings)
+    yield from _doors([door for api in apis for door in (api.door, *api.others)])
+    pauses = [(f'{{upstream="{api.name}"}}', int(api.pause is not None)) for api in apis]
+    yield from _gauge("blendq_upstream_paused", "1 while an API is given no jobs.", pauses)
+    paused = why_nothing_goes(blends.store, blends.settings)
     yield from _gauge(
         "blendq_paused", "1 while submitting is stopped for all campaigns.", [("", int(paused is not None))]
     )
 
 
-def _upstream(api: Upstream) -> Iterator[str]:
-    yield from _gauge("blendq_slots", "Jobs that may be at the API at once: found, or set.", [("", api.slots)])
-    yield from _gauge("blendq_slots_held", "Jobs that hold a slot.", [("", api.seen.held)])
-    yield from _gauge("blendq_working", "Tasks seen to be worked on.", [("", api.seen.working)])
-    yield from _gauge("blendq_waiting_there", "Tasks known to wait at the API.", [("", api.seen.waiting)])
-    kinds = [(f'{{kind="{kind}"}}', count) for kind, count in sorted(api.answers.items())]
+def _doors(doors: Sequence[DoorReport]) -> Iterator[str]:
+    """By upstream; jobs that only some of its accounts may take stand by themselves, as `name/FAST`."""
+    for name, words, value in _OF_A_DOOR:
+        yield from _gauge(name, words, [(f'{{upstream="{door.name}"}}', value(door)) for door in doors])
+    kinds = [
+        (f'{{upstream="{door.name}",kind="{kind}"}}', count)
+        for door in doors
+        for kind, count in sorted(door.answers.items())
+    ]
     yield from _gauge("blendq_answers_last_hour", "Answers to submissions, by kind.", kinds)
 
 

@@ -119,6 +119,10 @@ def test_schedules(reader: Reader) -> None:
     assert [one.name for one in reader.blends.schedules.all()] == ["often"]
 
 
+def test_upstreams(reader: Reader) -> None:
+    assert reader.runs("docs/upstreams.md") == 1
+
+
 def test_webhooks(reader: Reader, endpoint: Endpoint) -> None:
     made = reader.blends.store.webhooks.add(endpoint.url)
     event = reader.blends.store.webhooks.test(made.id)
@@ -167,4 +171,5 @@ def test_no_document_with_examples_is_forgotten() -> None:
     found = [block for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) for block in blocks(path)]
     tried = {block.path.name for block in found if block.run and block.language in ("sh", "python")}
     run = {"README.md", "campaigns.md", "follow-ups.md", "schedules.md", "webhooks.md", "http-api.md", "python.md"}
+    run.add("upstreams.md")
     assert tried == run

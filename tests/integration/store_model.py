@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from jobs import events
+from jobs.doors import DEFAULT
 from jobs.events import AnswerKind, Event
 from jobs.job import Status, TaskStatus
 from jobs.policy import Policy
@@ -58,12 +59,18 @@ class Model:
     lost: int = 0  # workers in a row
     cancel_requested: bool = False
     conflict: bool = False
+    next_door: str = DEFAULT
+    went_by: dict[int, str] = field(default_factory=dict)  # each attempt, for ever
+
+    @property
+    def door(self) -> str:
+        return self.next_door if self.status is R else self.went_by.get(self.current, DEFAULT)
 
     def happens(self, event: Event, tasks: dict[str, Model]) -> None:  # noqa: C901  (one line or two an event)
         """`tasks`: which job has which task or picture; a second one that has it, too, parks both."""
         match event:
             case events.Release() if self.status is W:
-                self.status = R
+                self.status, self.next_door = R, event.door
             case events.Claim() if self.status is R:
                 self._claimed()
             case events.Commit(n) if self.status is U and n == self.current:
@@ -91,6 +98,7 @@ class Model:
     def _claimed(self) -> None:
         self.status, self.claims = U, self.claims + 1
         self.current = self.claims
+        self.went_by[self.current] = self.next_door
         free = {
             n
             for n, one in self.tries.items()
@@ -102,7 +110,7 @@ class Model:
         one = self.tries[event.attempt]
         if self.conflict or (self.status is not U and not one.committed) or (self.status is U and event.kind in TAKING):
             return
-        if event.task_id and self._conflicts(event.task_id, tasks):
+        if event.task_id and self._conflicts(self.named(event.attempt, event.task_id), tasks):
             return
         one.answered, one.code = True, event.code
         if self.status not in (U, C, Status.UNSURE, Status.PARKED):
@@ -114,6 +122,10 @@ class Model:
             one.refused, self.lost = True, 0
             again = Status.CANCELLED if self.cancel_requested else W
             self.status = Status.FAILED if event.kind is AnswerKind.INVALID else again
+
+    def named(self, attempt: int, task: str) -> str:
+        """Every API numbers its own tasks."""
+        return task if self.went_by[attempt] == DEFAULT else f"{self.went_by[attempt]}:{task}"
 
     def _conflicts(self, what: str, tasks: dict[str, Model]) -> bool:
         owner = tasks.setdefault(what, self)
@@ -138,7 +150,7 @@ class Model:
         known = self.tries.get(event.attempt)
         if self.status is Status.SUCCEEDED and known and (known.task or known.seen) and not known.gone:
             return
-        if self._conflicts(event.task_id, tasks):
+        if self._conflicts(self.named(event.attempt, event.task_id), tasks):
             return
         one = self.tries.setdefault(event.attempt, Try(committed=True))
         if one.seen is TaskStatus.FAILURE and event.status in (TaskStatus.NOT_START, TaskStatus.IN_PROGRESS):

@@ -194,7 +194,8 @@ def test_metrics_tell_the_tally(service: Service, blends: Producer) -> None:
     told = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     assert told['blendq_jobs{status="waiting"}'] == str(blends.store.counts(None)["waiting"]) != "0"
     assert (told["blendq_paused"], told["blendq_resubmissions"]) == ("0", "0")
-    assert (told["blendq_slots"], told["blendq_slots_held"], told["blendq_working"]) == ("3", "0", "0")
-    blends.store.gate.pause("quota", "empty", 60)
+    there = [told[f'blendq_{name}{{upstream="default"}}'] for name in ("slots", "slots_held", "working")]
+    assert there == ["3", "0", "0"]
+    blends.store.circuit.pause("quota", "empty", 60)
     assert "blendq_paused 1" in service.http.get("/metrics").text
-    blends.store.gate.resume()
+    blends.store.circuit.resume()

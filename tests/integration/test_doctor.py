@@ -86,7 +86,7 @@ def test_lost_records_and_a_pause(settings: Settings) -> None:
     with connect(settings.redis_address()) as client:
         keys = Keys()
         Epoch(client, keys, settings.data_dir).verify()
-        JobStore(client, Policy()).gate.pause("key", "HTTP 401", 60)
+        JobStore(client, Policy()).circuit.pause("key", "HTTP 401", 60)
         client.delete(keys.epoch)
     found = findings(settings)
     assert (found["records"].level, found["submitting"].level) == (Level.WRONG, Level.WRONG)

@@ -28,7 +28,7 @@ from jobs.settings import Settings
 from producer.manifests.manifest import Row
 from producer.pictures import Pictures
 
-HERE = AddressRules.of("127.0.0.0/8", None)
+HERE = AddressRules.of("127.0.0.0/8")
 
 
 def png(side: int = 16) -> bytes:
@@ -294,7 +294,7 @@ def test_the_checked_address_itself_is_connected_to(
     """A name that leads elsewhere at the second lookup (DNS rebinding) has no second lookup."""
     port = int(server.rpartition(":")[2])
     asked = lead(["127.0.0.1"])
-    stored = make(AddressRules.of("127.0.0.1/32", None)).fetch(f"http://Pictures.Example.:{port}/good", images, nothing)
+    stored = make(AddressRules.of("127.0.0.1/32")).fetch(f"http://Pictures.Example.:{port}/good", images, nothing)
     assert stored.width == 16
     assert asked == ["pictures.example"]
     assert _Pictures.headers_seen[0]["host"] == f"pictures.example:{port}", "the name is what the server is told"
@@ -306,7 +306,7 @@ def test_every_redirect_is_looked_up_and_checked(
     port = server.rpartition(":")[2]
     asked = lead(["127.0.0.1"], ["127.0.0.2"])
     with pytest.raises(DownloadError, match=r"leads to pictures\.example \(127\.0\.0\.2\)"):
-        make(AddressRules.of("127.0.0.1/32", None)).fetch(f"http://pictures.example:{port}/hop/0", images, nothing)
+        make(AddressRules.of("127.0.0.1/32")).fetch(f"http://pictures.example:{port}/hop/0", images, nothing)
     assert asked == ["pictures.example"] * 2
     assert len(_Pictures.seen) == 1
 

@@ -37,7 +37,7 @@ from worker import notify
 from worker.notify import LANE_THREADS, Notifier, own_secrets
 
 OWN_SECRET = new_secret()
-HERE = AddressRules.of("127.0.0.0/8", None)
+HERE = AddressRules.of("127.0.0.0/8")
 
 
 @pytest.fixture

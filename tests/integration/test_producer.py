@@ -487,7 +487,7 @@ def test_cancel_frees_a_slot_and_wakes_dispatch(blends: Producer, pair: BlendReq
     job = happen(blends, blends.enqueue(pair), events.Release())
     blends.store.gate.dispatch_begins()
     assert blends.cancel(job).freed_slot
-    assert (blends.store.gate.slots_held(), dispatches_wanted(blends)) == (0, 1)
+    assert (blends.store.throttle.slots_held(), dispatches_wanted(blends)) == (0, 1)
 
 
 def test_retry_of_a_picture_that_was_paid_for_only_fetches_it(

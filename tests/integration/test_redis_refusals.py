@@ -40,6 +40,8 @@ OF_A_PURGE = commands("""
 """)
 # What the worker does with records and messages, and nobody else.
 OF_THE_WORKER = commands("""
+    SET blendq:upstream:b:flow x; SET blendq:upstream:b:pause x; INCRBY blendq:upstream:b:no_accounts 1
+    SET blendq:stopped x
     HSET blendq:pictures d j; ZRANGEBYSCORE blendq:at:running 0 1; SET blendq:flow x
     LPUSH blendq:flow:moves x; HINCRBY blendq:answers accepted 1
     ZRANGE blendq:campaign:c:ready 0 -1; SMEMBERS blendq:contenders; SREM blendq:contenders c; SET blendq:pause x

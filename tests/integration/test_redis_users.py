@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -34,6 +35,7 @@ from producer import Producer
 from producer.campaign import summaries
 from producer.scheduler import Scheduler
 from producer.tokens import Scope
+from producer.upstream import reports, resume, upstream_names
 from tests.integration.endpoint import open_endpoint
 from tests.integration.redis_users import (
     ADMIN,
@@ -69,7 +71,9 @@ class Stack:
             self.processes[part] = subprocess.Popen([sys.executable, "-m", *command], env=env, stdout=log, stderr=log)
 
     def start_worker(self) -> None:
-        api = {"BLENDQ_API_URL": self.api, "BLENDQ_API_KEY": "any", "BLENDQ_PUBLIC_URL": self.receiver}
+        # A job goes to the first that has room; the keys of "default" are the others.
+        upstreams = [{"name": name, "url": self.api, "key": "any"} for name in ("spare", "default")]
+        api = {"BLENDQ_UPSTREAMS": json.dumps(upstreams), "BLENDQ_PUBLIC_URL": self.receiver}
         api["BLENDQ_ALLOWED_NETWORKS"] = "127.0.0.0/8"  # the webhooks of these tests
         self.start("worker", "ops.cli", "worker", **api, BLENDQ_PAUSE_SECONDS="2", BLENDQ_BACKOFF_BASE_SECONDS="0.1")
 
@@ -180,11 +184,11 @@ def test_a_job_is_cancelled_and_tried_again_and_submitting_resumes(stack: Stack,
     with Producer(settings) as blends, httpx.Client(base_url=stack.api) as api:
         api.post("/sandbox/faults", json={"refuse_key": True}).raise_for_status()
         job = blends.enqueue(request(tmp_path, 3, 4), idempotency_key="order-17")
-        stack.until(lambda: blends.store.gate.paused() is not None, "submitting pauses")
+        stack.until(lambda: blends.store.circuit.paused("spare") is not None, "submitting pauses")
         assert blends.cancel(job).after.status is Status.CANCELLED
         assert blends.retry(job).changed
         api.post("/sandbox/faults", json={"refuse_key": False}).raise_for_status()
-        blends.store.gate.resume()
+        resume(blends.store, upstream_names(blends.store, settings))
         assert blends.wait(job, PATIENCE_SECONDS).status is Status.SUCCEEDED
         running = blends.enqueue(request(tmp_path, 5, 6))
         stack.until(lambda: blends.get(running).submissions > 0, "it is at the API")
@@ -198,6 +202,7 @@ def test_a_job_is_cancelled_and_tried_again_and_submitting_resumes(stack: Stack,
         assert orders.resume()
         assert orders.retry((Status.CANCELLED,)).total > 0
         stack.until(lambda: blends.get(held).status is Status.SUCCEEDED, "it went on")
+        assert "spare" in {one.name for one in reports(blends.store, settings)}
         assert orders.purge() > 0
         manifest = tmp_path / "pairs.csv"
         manifest.write_text(f"image1,image2\n{','.join(request(tmp_path, 9, 10).images)}\n")

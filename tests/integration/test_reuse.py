@@ -39,7 +39,13 @@ def done(blends: Producer, pair: BlendRequest) -> Job:
 
 
 def ready(blends: Producer, campaign: str) -> list[str]:
-    return [job_id for one in blends.store.turns.contenders(9) if one.name == campaign for job_id, _ in one.ready]
+    turns = blends.store.turns
+    return [
+        job.job_id
+        for one in turns.contenders(dict.fromkeys(turns.queues(), 9))
+        if one.name == campaign
+        for job in one.ready
+    ]
 
 
 def test_another_campaign_has_the_picture_at_once(blends: Producer, pair: BlendRequest, done: Job) -> None:

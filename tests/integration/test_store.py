@@ -20,12 +20,14 @@ from pydantic import ValidationError
 
 from jobs import events
 from jobs.actions import Action
+from jobs.doors import DEFAULT
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.events import AnswerKind, Event
 from jobs.follow_ups import follow_up_id
 from jobs.job import Job, Status, TaskStatus
 from jobs.keys import Keys
 from jobs.policy import Policy
+from jobs.request import Mode
 from jobs.server import connect, to_ms, to_text
 from jobs.slots.plan import Plan, next_in_turn
 from jobs.store import Applied, BudgetSpent, JobStore, NoSlot
@@ -69,7 +71,8 @@ UPLOADED = (events.Release(), events.Claim("w1"), events.Commit(1))
 
 
 def ready(store: JobStore, count: int) -> list[str]:
-    return [job_id for job_id, _ in next_in_turn(store.turns.contenders(count), count)]
+    queues = dict.fromkeys(store.turns.queues(), count)
+    return [turn.job_id for turn in next_in_turn(store.turns.contenders(queues), count, lambda _: DEFAULT)]
 
 
 def accepted(task_id: str) -> Event:
@@ -95,7 +98,21 @@ def assert_consistent(store: JobStore, client: redis.Redis, job_ids: list[str]) 
         places = [client.zscore(place, job.id) for place in store.keys.places(job.status, job.campaign)]
         found = sum(score is not None for score in places)
         assert found == (job.status not in (Status.SUCCEEDED, Status.CANCELLED)), f"{job.id} {job.status}"
-        assert bool(client.sismember(store.keys.slots, job.id)) == job.status.holds_slot, job.status
+        for door in ("default", "spare"):
+            holds = job.status.holds_slot and job.door == door
+            assert bool(client.sismember(store.keys.door(door).slots, job.id)) == holds, f"{job.status} at {door}"
+    for door in ("default", "spare"):
+        there = [job for job in jobs if job.door == door]
+        _, seen = store.throttle.read(door)
+        told = (seen.held, seen.on_the_way, seen.unsure, seen.working, seen.waiting)
+        on_the_way = (Status.RELEASED, Status.SUBMITTING, Status.COMMITTED)
+        assert told == (
+            sum(job.status.holds_slot for job in there),
+            sum(job.status in on_the_way for job in there),
+            sum(job.status is Status.UNSURE for job in there),
+            sum(job.working for job in there),
+            sum(job.waiting_there for job in there),
+        ), door
     assert store.counts() == dict(counts)
     assert store.counts("default") == dict(counts)
 
@@ -105,6 +122,32 @@ def test_a_job_is_created_once(store: JobStore) -> None:
     assert store.create([job.but(order=99)]) == [False]
     assert store.get(job.id) == job
     assert store.counts("default") == {"waiting": 1}
+
+
+def test_jobs_that_are_enqueued_together_stand_in_queues_by_what_they_ask(store: JobStore) -> None:
+    """In one step, in whatever order; a repeated call finds them all."""
+    now = store.now()
+    asked: list[dict[str, Any]] = [{"modes": (Mode.FAST,)}, {}, {"modes": (Mode.RELAX,)}, {"modes": (Mode.FAST,)}]
+    request = new_job().request
+    jobs = [
+        new_job(id=f"job_{number}", request=request.model_copy(update=one), created_at=now, due_at=now, order=number)
+        for number, one in enumerate(asked)
+    ]
+    assert store.create(jobs[:2]) == [True, True]
+    assert store.create(jobs) == [False, False, True, True]
+    queues = dict.fromkeys(store.turns.queues(), 9)
+    assert {str(queue) for queue in queues} == {"default", "default:|FAST|", "default:|RELAX|"}
+    (campaign,) = store.turns.contenders(queues)
+    assert [(job.job_id, job.pin) for job in campaign.ready] == [
+        ("job_0", "|FAST|"),
+        ("job_1", ""),
+        ("job_2", "|RELAX|"),
+        ("job_3", "|FAST|"),
+    ]
+    assert (store.counts()["waiting"], len(list(store.campaign_jobs("default")))) == (4, 4)
+    store.apply("job_0", events.Release("b/FAST"))
+    (campaign,) = store.turns.contenders(queues)
+    assert [job.job_id for job in campaign.ready] == ["job_1", "job_2", "job_3"]
 
 
 def test_an_unknown_job_is_told(store: JobStore) -> None:
@@ -233,7 +276,7 @@ def test_slots_are_never_exceeded(store: JobStore) -> None:
     store.apply("job_1", events.Release(slots=2))
     with pytest.raises(NoSlot):
         store.apply("job_2", events.Release(slots=2))
-    assert (store.get("job_2").status, store.gate.slots_held()) == (Status.WAITING, 2)
+    assert (store.get("job_2").status, store.throttle.slots_held()) == (Status.WAITING, 2)
     store.apply("job_0", events.Cancel())
     assert store.apply("job_2", events.Release(slots=2)).changed
 
@@ -479,14 +522,14 @@ def test_dispatch_is_asked_for_once(store: JobStore) -> None:
 
 
 def test_a_pause_tells_why_and_can_be_lifted(store: JobStore) -> None:
-    assert store.gate.paused() is None
-    store.gate.pause("key", "401", seconds=60)
-    pause = store.gate.paused()
+    assert store.circuit.paused() is None
+    store.circuit.pause("key", "401", seconds=60)
+    pause = store.circuit.paused()
     assert pause is not None
     assert (pause.kind, pause.message) == ("key", "401")
     assert store.now() - pause.at < timedelta(seconds=30)
-    store.gate.resume()
-    assert store.gate.paused() is None
+    store.circuit.resume()
+    assert store.circuit.paused() is None
 
 
 def test_campaigns_are_listed_with_their_jobs_in_order(store: JobStore) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from jobs import events
+from jobs.doors import DEFAULT
 from jobs.errors import StoreUnavailable
 from jobs.events import AnswerKind, Event
 from jobs.job import Picture, Status, TaskStatus
@@ -45,6 +46,9 @@ def picture(name: str) -> Picture:
     return PICTURE.but(digest=f"sha256:{name}")
 
 
+DOORS = (DEFAULT, "spare")
+
+
 def answers(name: str, number: int) -> list[Event]:
     task = f"task-{name}-{number}"
     return [
@@ -66,7 +70,7 @@ def likely(model: Model) -> list[Event]:
     shown = [news(model.name, number, status) for status in SEEN]
     match model.status:
         case Status.WAITING:
-            return [events.Release()]
+            return [events.Release(door) for door in DOORS]
         case Status.RELEASED:
             return [events.Claim("w1"), events.Claim("w2"), events.LeaseEnd()]
         case Status.SUBMITTING:
@@ -106,7 +110,7 @@ def stray(model: Model) -> list[Event]:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Three jobs, two slots, two stores."""
+    """Three jobs, two doors with two slots each, two stores."""
 
     client: ClassVar[redis.Redis]
 
@@ -155,21 +159,21 @@ class StoreMachine(RuleBasedStateMachine):
                 self.models[name] = Model(name)
                 self.changes[name] = 0
 
-    @rule(name=names)
-    def release(self, name: str) -> None:
-        """Slots: never one more than there are is given out."""
+    @rule(name=names, door=st.sampled_from(DOORS))
+    def release(self, name: str, door: str) -> None:
+        """Slots: at no door one more than there are is given out."""
         if name not in self.models:
             return
         self._hour_passes()
         model = self.models[name]
-        full = sum(one.status.holds_slot for one in self.models.values()) >= SLOTS
+        full = sum(one.status.holds_slot and one.door == door for one in self.models.values()) >= SLOTS
         if model.status is W and full:
             with pytest.raises(NoSlot):
-                self.store.apply(name, events.Release(slots=SLOTS))
+                self.store.apply(name, events.Release(door, slots=SLOTS))
             return
-        applied = self.store.apply(name, events.Release(slots=SLOTS))
+        applied = self.store.apply(name, events.Release(door, slots=SLOTS))
         self.changes[name] += applied.changed
-        model.happens(events.Release(), self.tasks)
+        model.happens(events.Release(door), self.tasks)
 
     @rule(name=names, pick=picks)
     def step(self, name: str, pick: int) -> None:
@@ -320,6 +324,7 @@ class StoreMachine(RuleBasedStateMachine):
             lived = "\n".join(entry.to_line() for entry in self.store.history(name))
             assert (job.status, job.current, job.claims) == (model.status, model.current, model.claims), lived
             assert job.cancel_requested == model.cancel_requested, lived
+            assert {number: job.door_of(number) for number in model.went_by} == model.went_by, lived
 
     @invariant()
     def every_change_left_one_line_and_one_version(self) -> None:
@@ -336,7 +341,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert owners == {task: owner.name for task, owner in self.tasks.items()}
         for name in self.models:
             for attempt in self.store.get(name).attempts:
-                assert attempt.task_id is None or owners[attempt.task_id] == name
+                task = attempt.task_id and self.models[name].named(attempt.number, attempt.task_id)
+                assert task is None or owners[task] == name
 
     @invariant()
     def no_index_drifts(self) -> None:

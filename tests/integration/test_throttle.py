@@ -107,10 +107,10 @@ def test_of_two_who_look_one_moves_it_and_why_is_kept(
         store.apply(name, events.Answer(1, AnswerKind.ACCEPTED, f"task-{name}", code=1))
         store.apply(name, seen(name, TaskStatus.IN_PROGRESS))
     other = JobStore(client, Policy(silence_seconds=45), keys)
-    read = store.throttle._read()
+    read = store.throttle._read(["default"])
     flow, _ = other.throttle.look()
     assert flow.slots > START_SLOTS
-    monkeypatch.setattr(store.throttle, "_read", lambda: read)
+    monkeypatch.setattr(store.throttle, "_read", lambda _: read)
     assert store.throttle.look()[0].slots == START_SLOTS, "it was read before the other moved it"
     (move,) = other.throttle.moves()
     assert (move.before, move.after, move.working) == (START_SLOTS, flow.slots, START_SLOTS)
@@ -152,10 +152,10 @@ def test_accounts_are_asked_for_now_and_then_where_the_api_tells(
     with SandboxProcess(tmp_path, "--personality", personality, "--accounts", "2") as box:
         bench = open_workbench(redis_url, keys, tmp_path / "blendq", box.url)
         try:
-            ask_for_cores(bench.context)
+            ask_for_cores(bench.context, *bench.context.settings.apis)
             assert bench.store.throttle.read()[1].cores == cores
             bench.store.throttle.note_cores(1, 60)
-            ask_for_cores(bench.context)
+            ask_for_cores(bench.context, *bench.context.settings.apis)
             assert bench.store.throttle.read()[1].cores == 1, "it was asked a moment ago"
         finally:
             bench.sandbox.close()

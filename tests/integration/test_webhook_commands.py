@@ -40,7 +40,7 @@ def endpoint() -> Iterator[Endpoint]:
 def working(blends: Producer) -> Iterator[None]:
     """What a worker's sweep does, again and again."""
     leaving = threading.Event()
-    outbound = Outbound(AddressRules.of("127.0.0.0/8", None), 2.0)
+    outbound = Outbound(AddressRules.of("127.0.0.0/8"), 2.0)
     notifier = Notifier(blends.store, outbound, (new_secret(),), leaving)
 
     def work() -> None:

@@ -115,7 +115,7 @@ def test_no_room_backs_off_and_tries_again(open_bench: Open, fault: str) -> None
     bench.faults(**{fault: True})
     bench.add()
     job = bench.submit()
-    assert (job.status, job.backoffs, bench.store.gate.slots_held()) == (Status.WAITING, 1, 0)
+    assert (job.status, job.backoffs, bench.store.throttle.slots_held()) == (Status.WAITING, 1, 0)
     bench.faults(**{fault: False})
     assert bench.work_until(Status.SUCCEEDED).submissions == 1
     assert len(bench.accepted()) == 1

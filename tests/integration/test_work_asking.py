@@ -55,7 +55,7 @@ def test_a_late_success_rescues_a_failed_job(open_bench: Open) -> None:
 
 def test_a_server_without_a_list_is_asked_one_by_one(open_bench: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = open_bench("plus")
-    monkeypatch.setattr(bench.context.proxy, "list_by_ids", lambda _: NoSuchCall())
+    monkeypatch.setattr(bench.context.proxies.of("default"), "list_by_ids", lambda _: NoSuchCall())
     bench.add()
     assert bench.work_until(Status.SUCCEEDED).submissions == 1
 
@@ -111,10 +111,10 @@ def test_a_gateway_that_keeps_its_list_to_itself_is_asked_one_by_one(
 ) -> None:
     bench = open_bench("plus")
     refused = CannotTell("HTTP 403", answered=False, key_refused=True)
-    monkeypatch.setattr(bench.context.proxy, "list_by_ids", lambda _: refused)
+    monkeypatch.setattr(bench.context.proxies.of("default"), "list_by_ids", lambda _: refused)
     bench.add()
     assert bench.work_until(Status.SUCCEEDED).submissions == 1
-    assert bench.store.gate.paused() is None
+    assert bench.store.circuit.paused() is None
 
 
 def test_a_task_of_which_nothing_is_new_is_asked_about_again_as_soon_as_its_age_says(
@@ -125,13 +125,13 @@ def test_a_task_of_which_nothing_is_new_is_asked_about_again_as_soon_as_its_age_
     bench.add()
     bench.submit()
     asked: list[Any] = []
-    ask = bench.context.proxy.list_by_ids
+    ask = bench.context.proxies.of("default").list_by_ids
 
     def counting(ids: Any) -> Any:
         asked.append(ids)
         return ask(ids)
 
-    monkeypatch.setattr(bench.context.proxy, "list_by_ids", counting)
+    monkeypatch.setattr(bench.context.proxies.of("default"), "list_by_ids", counting)
 
     def often() -> bool:
         bench.sweep()

@@ -22,13 +22,13 @@ def test_what_only_a_person_can_mend_pauses_submitting(open_bench: Open, fault: 
     bench.faults(**{fault: True})
     bench.add()
     assert bench.submit().status is Status.WAITING
-    pause = bench.store.gate.paused()
+    pause = bench.store.circuit.paused()
     assert pause is not None
     assert pause.kind == kind
     bench.add("job_2")
     assert bench.submit("job_2").claims == 0, "nobody else is sent into the same refusal"
     bench.faults(**{fault: False})
-    bench.store.gate.resume()
+    bench.store.circuit.resume()
     assert bench.work_until(Status.SUCCEEDED).status is Status.SUCCEEDED
     assert bench.work_until(Status.SUCCEEDED, job_id="job_2").claims == 1
     assert len(bench.accepted()) == 2
@@ -41,8 +41,8 @@ def test_a_key_that_is_refused_while_only_asking_pauses_submitting(
     bench.add()
     bench.submit()
     bench.faults(refuse_key=True)
-    wait_for(lambda: bool(bench.sweep() and bench.store.gate.paused()), lambda: str(bench.history()))
-    pause = bench.store.gate.paused()
+    wait_for(lambda: bool(bench.sweep() and bench.store.circuit.paused()), lambda: str(bench.history()))
+    pause = bench.store.circuit.paused()
     assert pause is not None
     assert (pause.kind, "api_key" in pause.message) == ("key", True)
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
@@ -58,13 +58,13 @@ def test_after_a_pause_one_job_goes_ahead(open_bench: Open) -> None:
     for number in (1, 2):
         bench.store.apply(f"job_{number}", events.Cancel())
         bench.store.apply(f"job_{number}", events.Retry())
-    bench.context.store.gate._redis.delete(bench.store.keys.pause)  # as if its time had passed
+    bench.context.store.gate._redis.delete(bench.store.keys.door().pause)  # as if its time had passed
     wait_for(lambda: dispatch(bench.context) == 1, lambda: "nobody went ahead")
-    assert bench.store.gate.slots_held() == 1
+    assert bench.store.throttle.slots_held() == 1
     bench.faults(quota=False)
     for number in range(3):
         bench.work_until(Status.SUCCEEDED, job_id=f"job_{number}")
-    assert not bench.store.gate.suspect()
+    assert not bench.store.circuit.read(["default"])["default"].suspect
     assert len(bench.accepted()) == 3
 
 
@@ -74,8 +74,8 @@ def test_no_account_for_long_pauses_submitting_and_says_so_once(
     bench = open_bench("plus", backoff_base_seconds=0.001, backoff_cap_seconds=0.002)
     bench.faults(no_account=True)
     bench.add()
-    wait_for(lambda: bool(bench.submit() and bench.store.gate.paused()), lambda: str(bench.history()))
-    pause = bench.store.gate.paused()
+    wait_for(lambda: bool(bench.submit() and bench.store.circuit.paused()), lambda: str(bench.history()))
+    pause = bench.store.circuit.paused()
     assert pause is not None
     assert (pause.kind, bench.store.get("job_1").claims) == ("no_account", submit_room.NO_ACCOUNTS_IN_A_ROW)
     assert sum("submitting pauses" in record.message for record in caplog.records) == 1

@@ -33,7 +33,7 @@ from worker.dispatch import dispatch
 from worker.hooks import Hooks
 from worker.lease import Keeper
 from worker.notify import Notifier
-from worker.proxy.client import ProxyClient
+from worker.proxies import Proxies
 from worker.reconcile import sweep
 from worker.submit import submit
 
@@ -152,7 +152,7 @@ def open_workbench(redis_url: str, keys: Keys, data_dir: Path, sandbox_url: str,
         settings=made,
         store=store,
         images=open_images(made),
-        proxy=ProxyClient.from_settings(made),
+        proxies=Proxies(made),
         downloads=Downloads.from_settings(made),
         hooks=Hooks.from_settings(made),
         wakeups=Written(made, client, keys),

@@ -53,7 +53,7 @@ class World:
 
 def events_for(job: Job) -> Iterator[Event]:
     """Every event, true or false, in time or stale, that could reach the job."""
-    yield from (events.Release(), events.Claim("w1"), events.LeaseEnd(), events.Deadline())
+    yield from (events.Release(), events.Release("spare"), events.Claim("w1"), events.LeaseEnd(), events.Deadline())
     yield events.Reuse("job_3", PICTURE)
     yield from (events.Cancel(), events.Retry(), events.CollectFailed("no"), events.Conflict("job_2", "task t9"))
     yield from (events.Act((Action.U1, Action.V2)), events.Act((Action.R,), again=True))
@@ -101,6 +101,9 @@ def check(before: World, event: Event, change: Change, after: World) -> None:
     # I3: only the holder of the current attempt commits, and only while it is being uploaded.
     if isinstance(event, events.Commit):
         assert (old.status, old.current) == (Status.SUBMITTING, event.attempt), said
+    # I2: an attempt never changes its upstream; so whoever asks about it asks where it was sent.
+    for number in range(1, old.claims + 1):
+        assert new.door_of(number) == old.door_of(number), said
     # I5: an attempt never changes its task.
     for attempt in old.attempts:
         now = new.find_attempt(attempt.number)

@@ -194,7 +194,7 @@ def test_a_name_that_leads_inside_is_refused(names: Names, address: str) -> None
 
 
 def test_networks_that_are_allowed(names: Names) -> None:
-    rules = AddressRules.of("10.1.0.0/16,fd00::/8", None)
+    rules = AddressRules.of("10.1.0.0/16,fd00::/8")
     names("10.1.2.3", "fd00::1", "::ffff:10.1.2.3", "1.1.1.1")
     assert len(rules.resolve("h.example", 80)) == 4
     names("10.2.0.1")
@@ -204,7 +204,7 @@ def test_networks_that_are_allowed(names: Names) -> None:
 
 def test_the_apis_own_host_and_port_are_allowed_and_no_other(names: Names) -> None:
     names("10.0.0.5")
-    rules = AddressRules.of("", "http://Proxy.internal.:8080/mj-fast")
+    rules = AddressRules.of("", ["http://Proxy.internal.:8080/mj-fast"])
     assert rules.resolve("proxy.internal", 8080) == ["10.0.0.5"]
     for host, port in (
         ("proxy.internal", 6379),
@@ -217,8 +217,8 @@ def test_the_apis_own_host_and_port_are_allowed_and_no_other(names: Names) -> No
 
 
 def test_without_an_api_or_with_an_odd_one_nothing_is_added() -> None:
-    for url in (None, "http://127.1:8080"):
-        assert AddressRules.of("", url) == AddressRules()
+    for urls in ([], ["http://127.1:8080"]):
+        assert AddressRules.of("", urls) == AddressRules()
 
 
 # --- the setting -------------------------------------------------------------------------------------------------

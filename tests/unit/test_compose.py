@@ -27,7 +27,9 @@ REDIS_PASSWORDS = (
     "REDIS_PASSWORD",
     *(f"REDIS_{user.upper()}_PASSWORD" for user in dict.fromkeys(REDIS_USERS.values())),
 )
-REQUIRED = (*REDIS_PASSWORDS, "BLENDQ_HOOK_SECRET", "BLENDQ_API_URL", "BLENDQ_API_KEY", "FLOWER_BASIC_AUTH")
+REQUIRED = (*REDIS_PASSWORDS, "BLENDQ_HOOK_SECRET", "FLOWER_BASIC_AUTH")
+# They must be thought of, and are empty where a list of several APIs stands in their place.
+THE_ONE_API = ("BLENDQ_API_URL", "BLENDQ_API_KEY")
 ALWAYS = ("redis", "worker", "beat", "receiver", "flower")
 # Settings that the file fixes only where one part alone needs them.
 OF_ONE_PART = {f"BLENDQ_{part}_{what}" for part in ("RECEIVER", "SERVICE") for what in ("HOST", "PORT")}
@@ -70,11 +72,17 @@ def test_a_missing_secret_is_refused(name: str) -> None:
     assert all(use.startswith(f":?set {name} to ") for use in uses)
 
 
+@pytest.mark.parametrize("name", THE_ONE_API)
+def test_an_api_that_is_not_thought_of_is_refused(name: str) -> None:
+    (use,) = re.findall(rf"\$\{{{name}\b([^}}]*)", COMPOSE)
+    assert use.startswith(f"?set {name} to ")
+
+
 def test_no_secret_stands_in_the_file() -> None:
-    for name in (*REQUIRED, "BLENDQ_HOOK_SECRET_PREVIOUS"):
+    for name in (*REQUIRED, *THE_ONE_API, "BLENDQ_HOOK_SECRET_PREVIOUS", "BLENDQ_UPSTREAMS"):
         for line in COMPOSE.splitlines():
             if re.match(rf"\s+{name}:", line):
-                assert re.fullmatch(rf"\s+{name}:(?: \$\{{{name}:\?[^}}]+\}})?", line), line
+                assert re.fullmatch(rf"\s+{name}:(?: \$\{{{name}:?\?[^}}]+\}})?", line), line
 
 
 def test_only_the_receiver_flower_and_the_http_api_publish_a_port() -> None:
@@ -195,9 +203,10 @@ def test_what_decides_about_a_job_is_the_same_in_every_part() -> None:
     given = set(re.findall(rf"^  ({PREFIX}\w+):", SECTIONS["x-settings"], re.MULTILINE))
     elsewhere = set(re.findall(rf"{PREFIX}\w+(?=:)", "".join(parts(name).get("environment", "") for name in SERVICES)))
     assert elsewhere - OF_ONE_PART == {
-        f"{PREFIX}{name}" for name in ("API_URL", "API_KEY", "API_AUTH", "API_ACCOUNT_FILTER", "REDIS_URL")
+        f"{PREFIX}{name}" for name in ("API_URL", "API_KEY", "API_AUTH", "API_ACCOUNT_FILTER", "UPSTREAMS", "REDIS_URL")
     }
-    assert "BLENDQ_API_KEY" not in "".join(parts(name).get("environment", "") for name in set(SERVICES) - {"worker"})
+    others = "".join(parts(name).get("environment", "") for name in set(SERVICES) - {"worker"})
+    assert not {"BLENDQ_API_KEY", "BLENDQ_UPSTREAMS"} & set(re.findall(r"BLENDQ_[A-Z_]+", others))
     assert {"BLENDQ_PUBLIC_URL", "BLENDQ_ANSWER_TIMEOUT_SECONDS", "BLENDQ_SILENCE_SECONDS"} <= given
     for name in ("worker", "receiver", "beat", "flower", "cli", "scheduler", "api"):
         assert "*settings" in parts(name)["environment"]
@@ -293,7 +302,7 @@ def _command() -> list[str]:
 
 def test_docker_compose_takes_the_file_and_refuses_it_without_a_secret(tmp_path: Path) -> None:
     """One secret stands for all: that each is asked for in the same words is read above, and here that each is used."""
-    given = {name: f"the-{name}" for name in REQUIRED}
+    given = {name: f"the-{name}" for name in (*REQUIRED, *THE_ONE_API)}
     taken = _compose(tmp_path, **given)
     assert taken.returncode == 0, taken.stderr
     assert {name for name, value in given.items() if not re.search(rf"\b{value}\b", taken.stdout)} == set()

@@ -325,7 +325,7 @@ def test_one_line_for_each_row_in_the_order_of_the_manifest(images: ImageStore, 
         "seed": None,
         "metadata": {"k": ["\u2028", "😀", 1.5]},
         "state": "s",
-        "upstream": {"task_id": "7", "code": 1, "description": "ok", "image_url": None},
+        "upstream": {"name": "default", "task_id": "7", "code": 1, "description": "ok", "image_url": None},
     }
     assert (summary.total, summary.not_found, dict(summary.counts)) == (
         4, 1, {Status.SUCCEEDED: 2, Status.PARKED: 1},

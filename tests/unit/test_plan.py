@@ -11,17 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from jobs.slots.plan import RANKS_A_PRIORITY, Contender, Plan, next_in_turn
+from jobs.slots.plan import RANKS_A_PRIORITY, Contender, Plan, Ready, next_in_turn
 
 
 def contender(name: str, ready: int = 100, held: int = 0, urgency: int = 9, first: int = 0, **plan: float) -> Contender:
     """`urgency`: 9 minus the priority, as in a rank; `first`: the age of its first job."""
-    ids = [(f"{name}{number}", urgency * RANKS_A_PRIORITY + first + number) for number in range(ready)]
+    ids = [Ready(f"{name}{number}", urgency * RANKS_A_PRIORITY + first + number) for number in range(ready)]
     return Contender(name, Plan.model_validate(plan), {"running": held}, ids)
 
 
+def anywhere(_: str) -> str:
+    return "default"
+
+
 def shares(*contenders: Contender, count: int) -> Mapping[str, int]:
-    return Counter(one.name for _, one in next_in_turn(contenders, count))
+    return Counter(one.name for _, one, _ in next_in_turn(contenders, count, anywhere))
 
 
 def test_a_big_campaign_does_not_starve_a_small_one() -> None:
@@ -43,14 +47,14 @@ def test_priority_goes_before_fairness() -> None:
 
 def test_within_a_campaign_the_order_of_ranks_is_kept_and_ties_go_to_the_oldest() -> None:
     old, young = contender("a", ready=3, first=10), contender("b", ready=3, first=20)
-    assert [job for job, _ in next_in_turn([young, old], 6)] == ["a0", "b0", "a1", "b1", "a2", "b2"]
+    assert [job for job, *_ in next_in_turn([young, old], 6, anywhere)] == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 5), st.integers(0, 9)), max_size=5), st.integers(0, 30))
 def test_no_room_is_left_unused_and_nobody_goes_twice(shape: list[tuple[int, int, int]], count: int) -> None:
     """No slot idles."""
     all_of_them = [contender(f"c{n}-", ready, held, urgency) for n, (ready, held, urgency) in enumerate(shape)]
-    chosen = [job for job, _ in next_in_turn(all_of_them, count)]
+    chosen = [job for job, *_ in next_in_turn(all_of_them, count, anywhere)]
     assert len(chosen) == len(set(chosen)) == min(count, sum(len(one.ready) for one in all_of_them))
 
 

@@ -346,7 +346,7 @@ class World:
 
     def _sweeps(self, state: State) -> Iterator[Step]:
         job = self.jobs[state.job]
-        yield from self._happens(state, "dispatch", events.Release(), swept=True, over=True)
+        yield from self._happens(state, "dispatch", events.Release(_upstream(job.claims + 1)), swept=True, over=True)
         yield from self._happens(state, "sweep: the lease is over", events.LeaseEnd(), swept=True, over=True)
         yield from self._happens(state, "sweep: deadline", events.Deadline(), swept=True, over=True)
         if job.status is Status.COLLECTING:
@@ -361,6 +361,8 @@ class World:
 
     def _asks(self, state: State, job: Job) -> Iterator[Step]:
         number, attempt = job.current, job.attempt
+        if job.upstream != _upstream(number):
+            raise Violation("another API was asked about a task")
         at = state.api[number - 1]
         for shown in NOW.get(at, ()):
             yield from self._shows(state, "poll", number, shown, shown, swept=True)
@@ -383,6 +385,11 @@ class World:
             yield from self._happens(state._replace(cancelled=True), "a person cancels", events.Cancel())
         if not state.ordered:
             yield from self._happens(state._replace(ordered=True), "a person orders a retry", events.Retry())
+
+
+def _upstream(attempt: int) -> str:
+    """Each attempt goes to another API: the worst that could be."""
+    return f"api-{attempt}"
 
 
 def _name(worker: Worker) -> str:
@@ -442,6 +449,8 @@ def _check_change(before: Job, event: Event, after: Job) -> None:
         raise Violation("an upload began without a slot")
     if isinstance(event, events.Answer | events.NoAnswer) and event.attempt != before.current:
         raise Violation("an answer was taken for another attempt's")
+    if any(after.upstream_of(number) != before.upstream_of(number) for number in range(1, before.claims + 1)):
+        raise Violation("an attempt changed its API")
     if isinstance(event, events.Claim) and before.cancel_requested:
         raise Violation("a cancelled job was sent again")
     if isinstance(event, events.Collected) and before.picture is not None:

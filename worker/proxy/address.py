@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from jobs.errors import SettingsError
-from jobs.settings import ApiAuth
+from jobs.upstreams import ApiAuth
 
 
 def checked_url(base_url: str) -> str:

@@ -10,8 +10,9 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from jobs.errors import SettingsError, UsageError
-from jobs.settings import ApiAuth, Settings
+from jobs.errors import UsageError
+from jobs.settings import Settings
+from jobs.upstreams import ApiAuth, Upstream
 from worker.proxy import lookups
 from worker.proxy.address import checked_url, headers, path_segment
 from worker.proxy.answers import NotSent, Refused, Unsure, Verdict, decide
@@ -92,25 +93,23 @@ class ProxyClient:
         )
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """The client that the settings describe.
+    def of(cls, upstream: Upstream, settings: Settings) -> Self:
+        """The client for one of the APIs that the settings describe.
 
         Raises:
-            SettingsError: api_url is not set, or the address or the key cannot be sent.
+            SettingsError: the address or the key cannot be sent.
         """
-        if settings.api_url is None:
-            raise SettingsError("api_url is not set: name the API to submit to, or use the sandbox")
         return cls(
-            settings.api_url,
-            settings.api_key.get_secret_value() if settings.api_key else None,
-            settings.api_auth,
+            upstream.url,
+            upstream.key.get_secret_value() if upstream.key else None,
+            upstream.auth,
             Timeouts(
                 connect=settings.connect_timeout_seconds,
                 write=settings.write_timeout_seconds,
                 answer=settings.answer_timeout_seconds,
                 upload=settings.upload_timeout_seconds,
             ),
-            settings.api_account_filter,
+            upstream.account_filter,
             settings.worker_threads,
         )
 

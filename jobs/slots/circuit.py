@@ -1,0 +1,84 @@
+"""Circuit: whether an upstream is given jobs at all. One that refuses what only a person can mend is given none for a
+while; then one job goes ahead of the others, since a thousand would all be refused alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from jobs.doors import DEFAULT
+from jobs.keys import Keys
+from jobs.server import server_time, to_bytes, unavailable
+from jobs.slots.pause import Pause, keep_pause
+
+
+@dataclass(frozen=True)
+class Health:
+    """`suspect`: a pause has ended, and nothing was accepted since."""
+
+    pause: Pause | None = None
+    suspect: bool = False
+
+
+class Circuit:
+    """Those of all upstreams.
+
+    Args:
+        client: from `server.connect`.
+        keys: the same as the store's.
+
+    Every method raises StoreUnavailable when Redis does not answer in time.
+    """
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._redis = client
+        self._keys = keys
+
+    def pause(self, kind: str, message: str, seconds: float, upstream: str = DEFAULT) -> bool:
+        """Give it no jobs for a while: only a person can help, and every try would be refused alike.
+
+        Returns:
+            whether this is news, to be told once: False when it is paused already.
+        """
+        keys = self._keys.door(upstream)
+        pause = Pause(kind, message, server_time(self._redis))
+        with unavailable():
+            self._redis.set(keys.suspect, kind)
+            return keep_pause(self._redis, keys.pause, pause, seconds)
+
+    def paused(self, upstream: str = DEFAULT) -> Pause | None:
+        return self.read([upstream])[upstream].pause
+
+    def read(self, upstreams: Collection[str]) -> dict[str, Health]:
+        """How each of them is, in one round trip."""
+        with unavailable():
+            pipeline = self._redis.pipeline(transaction=False)
+            for name in upstreams:
+                pipeline.mget(self._keys.door(name).pause, self._keys.door(name).suspect)
+            found: list[Any] = pipeline.execute() if upstreams else []
+        return {
+            name: Health(None if pause is None else Pause.from_json(to_bytes(pause)), suspect is not None)
+            for name, (pause, suspect) in zip(upstreams, found, strict=True)
+        }
+
+    def resume(self, upstream: str = DEFAULT) -> None:
+        """Give it jobs again at once, and without suspicion."""
+        keys = self._keys.door(upstream)
+        with unavailable():
+            self._redis.delete(keys.pause, keys.suspect, keys.no_accounts)
+
+    def trust(self, upstream: str = DEFAULT) -> None:
+        """Something was accepted: whatever caused the last pause is mended."""
+        keys = self._keys.door(upstream)
+        with unavailable():
+            self._redis.delete(keys.suspect, keys.no_accounts)
+
+    def count_no_account(self, upstream: str = DEFAULT) -> int:
+        """It had no account for a job; returns how often in a row, with nothing accepted between."""
+        with unavailable():
+            count: Any = self._redis.incr(self._keys.door(upstream).no_accounts)
+        return int(count)
