@@ -102,17 +102,20 @@ class Receiver:
         """One answer to whatever is not a true callback: it tells a stranger nothing."""
         return http.NOT_FOUND if self._forged.take(sender(head.caller), time.monotonic()) else http.GO_AWAY
 
-    async def _callback(self, head: Head, address: _Address, body: bytes) -> Answer:
-        try:
-            if (view := _task(body)) is None:
-                return http.NO_TASK
-            await self._recorder.record(address.job_id, seen(address.attempt, view, "callback"))
-        except JobNotFound:
+    def _callback(self, head: Head, address: _Address, body: bytes) -> Answer | http.Later:
+        if (view := _task(body)) is None:
+            return http.NO_TASK
+        say = functools.partial(self._recorded, head, address)
+        return self._recorder.record(address.job_id, seen(address.attempt, view, "callback"), say)
+
+    def _recorded(self, head: Head, address: _Address, error: Exception | None) -> Answer:
+        """Whatever is wrong, the API hears only that it is."""
+        if error is None:
+            return http.OK
+        if isinstance(error, JobNotFound):
             return self._stranger(head)
-        except Exception as error:  # noqa: BLE001  (whatever is wrong here, the API hears only that it is)
-            self._tell(address.job_id, error)
-            return http.LATER
-        return http.OK
+        self._tell(address.job_id, error)
+        return http.LATER
 
     async def _health(self) -> Answer:
         try:

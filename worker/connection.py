@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from enum import Enum, auto
 from typing import cast
@@ -52,11 +53,12 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._reader: Reader | None = None
         self._body = bytearray()
-        self._due: deque[tuple[Answer | asyncio.Task[Answer], bool]] = deque()  # in order; whether to keep it open
+        self._due: deque[tuple[Answer | asyncio.Future[Answer], bool]] = deque()  # in order; whether to keep it open
         self._deaf = False  # the other side does not read
         self._leaving = False
         self._waits_for = _Part.HEAD
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline = math.inf  # by the loop's clock
+        self._timer: asyncio.TimerHandle | None = None
 
     # What asyncio tells ----------------------------------------------------------------------------------------
 
@@ -72,8 +74,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self._connections.left(self)
         self._unparsed = b""
-        if self._deadline is not None:
-            self._deadline.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def pause_writing(self) -> None:
         self._deaf = True
@@ -170,11 +172,11 @@ class Connection(asyncio.Protocol):
         if isinstance(said, Answer):
             self._due.append((said, keep))
             return
-        task = self._loop.create_task(said)
-        self._due.append((task, keep))
-        task.add_done_callback(self._answered)
+        later = asyncio.ensure_future(said, loop=self._loop)
+        self._due.append((later, keep))
+        later.add_done_callback(self._answered)
 
-    def _answered(self, _: asyncio.Task[Answer]) -> None:
+    def _answered(self, _: asyncio.Future[Answer]) -> None:
         self._settle(said=self._flush())
         self._go_on()
 
@@ -183,7 +185,7 @@ class Connection(asyncio.Protocol):
         said: list[Answer] = []
         while self._due and not self._transport.is_closing() and not (said and said[-1].closes):
             due, keep = self._due[0]
-            if isinstance(due, asyncio.Task):
+            if not isinstance(due, Answer):
                 if not due.done():
                     break
                 due = due.result()
@@ -208,19 +210,35 @@ class Connection(asyncio.Protocol):
 
     def _wait_for(self, part: _Part) -> None:
         self._waits_for = part
-        if self._deadline is not None:
-            self._deadline.cancel()
         room = self._connections
         match part:
             case _Part.HEAD:
                 room.waits(self)
-                self._deadline = self._loop.call_later(room.head_seconds, self.cut)
+                seconds = room.head_seconds
             case _Part.BODY:
                 room.works(self)
-                self._deadline = self._loop.call_later(room.body_seconds, self._body_too_slow)
+                seconds = room.body_seconds
             case _Part.ANSWER:
                 room.works(self)
-                self._deadline = self._loop.call_later(room.answer_seconds, self.cut)
+                seconds = room.answer_seconds
+        self._deadline = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        """One that comes too early is set anew when it comes: cheaper than a timer for each request."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadline, self._look_at_the_clock)
+
+    def _look_at_the_clock(self) -> None:
+        self._timer = None
+        if self._loop.time() < self._deadline:
+            self._set_timer()
+        elif self._waits_for is _Part.BODY:
+            self._body_too_slow()
+        else:
+            self.cut()
 
     def _body_too_slow(self) -> None:
         self._reader = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 MAX_HEAD_BYTES = 8 * 1024
 MAX_HEADERS = 64
@@ -69,11 +69,11 @@ class Head:
 
     def header(self, name: bytes) -> bytes:
         """All values of that name (in lower case), as one list."""
-        return b", ".join(value for key, value in self.headers if key.lower() == name)
+        return b", ".join([value for key, value in self.headers if key.lower() == name])
 
 
-Later = Coroutine[Any, Any, Answer]
-Reader = Callable[[bytes], Later]
+Later = Awaitable[Answer]
+Reader = Callable[[bytes], Answer | Later]
 
 
 class Application(Protocol):

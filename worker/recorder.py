@@ -3,6 +3,8 @@
 The store blocks, so it is called on threads of its own. Whichever is free takes all callbacks that wait, and writes
 them together: they share the round trips, and the flush to the disk. Only so many may wait, and only for so long: the
 API hears "later" soon rather than nothing for long, and what it does not send again is found by asking.
+
+A callback costs no task and no timer of its own: it is answered by whoever wrote it, and one timer is for the oldest.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,6 +21,7 @@ from jobs.errors import StoreUnavailable
 from jobs.events import Event
 from jobs.queue import Wakeups
 from jobs.store import Applied, JobStore
+from worker.http import Answer
 from worker.waking import wake_up, wakes_somebody
 
 # One decides while the other waits for the disk.
@@ -37,11 +40,21 @@ class Overloaded(Exception):
     """It cannot be written now: too many wait, or the store takes too long."""
 
 
-@dataclass(frozen=True, slots=True)
+# What is answered when it is durable, or by what went wrong.
+Say = Callable[[Exception | None], Answer]
+
+
+@dataclass(slots=True)
 class _Callback:
     job_id: str
     event: Event
-    written: asyncio.Future[None]
+    until: float  # by the loop's clock
+    say: Say
+    answer: asyncio.Future[Answer]
+
+    def settle(self, error: Exception | None) -> None:
+        if not self.answer.done():  # else its time was up
+            self.answer.set_result(self.say(error))
 
 
 class Recorder:
@@ -57,48 +70,68 @@ class Recorder:
         self._wakeups = wakeups
         self._store_seconds = store_seconds
         self._waiting: deque[_Callback] = deque()
+        self._unanswered: deque[_Callback] = deque()  # and those that are being written; the oldest first
+        self._timer: asyncio.TimerHandle | None = None
         self._threads = ThreadPoolExecutor(WRITERS, "record")
         self._writers: set[asyncio.Task[None]] = set()
         # Wake-ups are sent after the answer: what gets lost here is found by the sweep.
         self._bell = ThreadPoolExecutor(1, "wake-up")
         self._bell_room = threading.BoundedSemaphore(MAX_FOLLOW_UPS_WAITING)
 
-    async def record(self, job_id: str, event: Event) -> None:
-        """Durable when it returns.
+    def record(self, job_id: str, event: Event, say: Say) -> Answer | asyncio.Future[Answer]:
+        """What is to be answered, once it is known.
 
-        Raises:
-            JobNotFound: there is no such job.
-            Overloaded, StoreUnavailable: it may or may not have been written.
+        Args:
+            job_id: the job.
+            event: what happened to it.
+            say: the answer when it is durable, and when it is not: JobNotFound; Overloaded or StoreUnavailable, where
+                it may or may not have been written.
         """
         if len(self._waiting) >= MAX_WAITING:
-            raise Overloaded("too many callbacks wait")
+            return say(Overloaded("too many callbacks wait"))
         loop = asyncio.get_running_loop()
-        callback = _Callback(job_id, event, loop.create_future())
+        callback = _Callback(job_id, event, loop.time() + self._store_seconds, say, loop.create_future())
         self._waiting.append(callback)
+        self._unanswered.append(callback)
+        if self._timer is None:
+            self._timer = loop.call_at(callback.until, self._give_up)
         if len(self._writers) < WRITERS:
             writer = loop.create_task(self._write_all())
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)
-        await self._in_time(callback.written)
+        return callback.answer
 
     async def ping(self) -> None:
         """
         Raises:
             Overloaded, StoreUnavailable: the store does not answer in time.
         """
-        await self._in_time(asyncio.get_running_loop().run_in_executor(self._threads, self._store.ping))
+        try:
+            async with asyncio.timeout(self._store_seconds):
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._store.ping)
+        except TimeoutError as error:
+            raise self._too_slow() from error
 
     def close(self) -> None:
         """Drop what waits, and wait for what is on its way."""
         for threads in (self._threads, self._bell):
             threads.shutdown(cancel_futures=True)
 
-    async def _in_time(self, answer: asyncio.Future[None]) -> None:
-        try:
-            async with asyncio.timeout(self._store_seconds):
-                await answer
-        except TimeoutError as error:
-            raise Overloaded(f"the store did not answer in {self._store_seconds:g} s") from error
+    def _too_slow(self) -> Overloaded:
+        return Overloaded(f"the store did not answer in {self._store_seconds:g} s")
+
+    def _give_up(self) -> None:
+        """On those whose time is up."""
+        loop = asyncio.get_running_loop()
+        while (oldest := self._oldest()) and oldest.until <= loop.time():
+            oldest.settle(self._too_slow())
+        self._timer = loop.call_at(oldest.until, self._give_up) if oldest else None
+
+    def _oldest(self) -> _Callback | None:
+        """Of those that are not answered yet; the others are forgotten."""
+        while self._unanswered and self._unanswered[0].answer.done():
+            self._unanswered.popleft()
+        return self._unanswered[0] if self._unanswered else None
 
     async def _write_all(self) -> None:
         """Until nothing waits."""
@@ -110,7 +143,8 @@ class Recorder:
             except Exception as error:  # noqa: BLE001  (whatever is wrong, each of them is to hear of it)
                 outcomes = [error] * len(batch)
             for one, outcome in zip(batch, outcomes, strict=True):
-                _tell(one.written, outcome)
+                one.settle(outcome if isinstance(outcome, Exception) else None)
+            self._oldest()
             self._wake_up([outcome for outcome in outcomes if isinstance(outcome, Applied)])
 
     def _next_batch(self) -> list[_Callback]:
@@ -118,7 +152,7 @@ class Recorder:
         batch: list[_Callback] = []
         while self._waiting and len(batch) < MAX_BATCH:
             one = self._waiting.popleft()
-            if not one.written.done():
+            if not one.answer.done():
                 batch.append(one)
         return batch
 
@@ -132,12 +166,3 @@ class Recorder:
             wake_up(self._store, self._wakeups, *changed)
         except StoreUnavailable as error:
             _log.warning("%d jobs: nobody was woken up (%s); the sweep will", len(changed), error)
-
-
-def _tell(written: asyncio.Future[None], outcome: Applied | Exception) -> None:
-    if written.done():
-        return  # its time was up
-    if isinstance(outcome, Exception):
-        written.set_exception(outcome)
-    else:
-        written.set_result(None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -44,10 +45,13 @@ def test_when_too_many_wait_the_next_hears_it_at_once(
     receiver.add()
     store.let.clear()
     body = json.dumps(task()).encode()
+    before, known = len(store.batches), receiver.application._recorder._waiting
     with ExitStack() as stack:
         waiting = [stack.enter_context(receiver.connect()) for _ in range(5)]
-        for connection in waiting:
+        for count, connection in enumerate(waiting, 1):
             connection.sendall(head(receiver.path(), "Connection: close", length=len(body)) + body)
+            come = partial(lambda count: sum(store.batches[before:]) + len(known) == count, count)
+            wait_for(come, lambda: "it does not wait")
         began = time.monotonic()
         wait_for(lambda: receiver.call(task()) == 503, lambda: "it was let in")
         assert time.monotonic() - began < PROMPT_SECONDS
