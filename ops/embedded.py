@@ -25,6 +25,7 @@ STOP_SECONDS = 10.0
 # So long a command that ends its server waits for others that joined it.
 GUESTS_SECONDS = 30.0
 POLL_SECONDS = 0.01
+LOADING = b"-LOADING"
 CONFIG = Path(__file__).with_name("redis.conf")
 
 
@@ -61,7 +62,7 @@ class EmbeddedServer:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start it, and wait until it answers; loading a long log counts as not yet.
+        """Start it, and wait until it answers; as long as it takes while it reads its log.
 
         Raises:
             StackError: it did not start; carries the last lines of its log.
@@ -76,7 +77,7 @@ class EmbeddedServer:
         fresh_log(self.log)
         with self.log.open("ab") as log:
             self._process = self._owner.servers.spawn([str(binary), str(CONFIG), *self._overrides()], output=log)
-        if not _until(lambda: answers(self._socket) or not self.alive, START_SECONDS) or not self.alive:
+        if not wait_for(self._socket, START_SECONDS, lambda: self.alive):
             self.stop()
             raise StackError(f"the embedded server did not start ({self.log}): {last_lines(self.log)}")
 
@@ -132,6 +133,8 @@ def _join_or_start(settings: Settings, stack: ExitStack) -> None:
             if answers(path):
                 stack.push(guest.pop_all())
                 return
+        if _ping(path).startswith(LOADING):
+            deadline = time.monotonic() + START_SECONDS
         time.sleep(POLL_SECONDS)
     raise StackError(f"the server of {settings.data_dir} does not answer; look into {settings.data_dir / 'logs'}")
 
@@ -183,14 +186,42 @@ def find_binary() -> Path:
 
 def answers(path: Path) -> bool:
     """Whether a server answers at this socket, and has loaded its data."""
+    return _ping(path).startswith(b"+PONG")
+
+
+def wait_for(path: Path, seconds: float, alive: Callable[[], bool] = lambda: True) -> bool:
+    """Wait until a server answers at this socket.
+
+    Args:
+        path: of the socket.
+        seconds: without a word. While it says that it reads its log, which takes long where there are many jobs, it is
+            waited for.
+        alive: whether there is still anybody to wait for.
+
+    Returns:
+        whether it answers.
+    """
+    deadline = time.monotonic() + seconds
+    while alive() and time.monotonic() < deadline:
+        said = _ping(path)
+        if said.startswith(b"+PONG"):
+            return True
+        if said.startswith(LOADING):
+            deadline = time.monotonic() + seconds
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+def _ping(path: Path) -> bytes:
+    """What a server says to a PING; nothing where there is none."""
     try:
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(1.0)
             link.connect(str(path))
             link.sendall(b"PING\r\n")
-            return link.recv(64).startswith(b"+PONG")
+            return link.recv(64)
     except OSError:
-        return False
+        return b""
 
 
 def _private_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from ops.cli.leaving import signals_interrupt
 from ops.cli.options import place_words, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, json_option, note, print_json, print_pairs
 from ops.cli.place import Place, sandbox_jobs_option
-from ops.embedded import answers
+from ops.embedded import wait_for
 from ops.local import LocalStack
 
 WATCH_SECONDS = 0.5
@@ -114,13 +114,10 @@ def with_server(data_dir: Path | None) -> Settings:
 
 def reached(settings: Settings) -> Settings:
     """The same settings, once their embedded server answers; raises StackError when it does not."""
-    deadline = time.monotonic() + SERVER_SECONDS
-    while settings.redis_url is None and not answers(settings.socket_path()):
-        if time.monotonic() > deadline:
-            raise StackError(
-                f"no server runs on {settings.data_dir}; set BLENDQ_REDIS_URL, or use `blendq up`, which starts one"
-            )
-        time.sleep(0.1)
+    if settings.redis_url is None and not wait_for(settings.socket_path(), SERVER_SECONDS):
+        raise StackError(
+            f"no server runs on {settings.data_dir}; set BLENDQ_REDIS_URL, or use `blendq up`, which starts one"
+        )
     return settings
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -219,6 +222,37 @@ def test_a_server_elsewhere_needs_none_here(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data", redis_url="redis://127.0.0.1:1")
     with joined_or_started(settings):
         assert not settings.data_dir.exists()
+
+
+@contextmanager
+def saying(path: Path, answers: Iterator[bytes]) -> Iterator[None]:
+    """A server that says these to one PING after the other, and then is mute."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            for answer in answers:
+                with suppress(OSError), listener.accept()[0] as link:
+                    link.recv(64)
+                    link.sendall(answer)
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        yield
+        server.join()
+
+
+def test_a_server_that_reads_a_long_log_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(step=20)
+    monkeypatch.setattr("ops.embedded.time.monotonic", lambda: next(clock))
+    path = tmp_path / "socket"
+    loading = b"-LOADING Redis is loading the dataset in memory\r\n"
+    with saying(path, iter([loading] * 5 + [b"+PONG\r\n"])):
+        assert embedded.wait_for(path, 30)
+    path.unlink()
+    with saying(path, iter([loading])):
+        assert not embedded.wait_for(path, 30), "it said nothing more"
 
 
 def test_a_server_that_cannot_start_says_why(settings: Settings) -> None:
