@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -61,10 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not given.json:
             print(_text(rows[-1]), flush=True)
     about["load_after"] = machine()["load"]
-    report = {"machine": about, "rows": [row.to_json() | {"targets": _targets(row)} for row in rows]}
+    command = shlex.join(["python", "-m", "ops.bench", *(sys.argv[1:] if arguments is None else arguments)])
+    report = {"command": command, "machine": about, "rows": [row.to_json() | _targets(row) for row in rows]}
     if given.out:
         _save(given.out, report, rows)
-    print(json.dumps(report if given.json else about))
+    print(json.dumps(report) if given.json else _circumstances(report))
     return 1 if any(line.problems for row in rows for line in row.lines) else 0
 
 
@@ -73,14 +75,23 @@ def _text(row: Row) -> str:
     return row.to_text() + (f"\n{to_text(found)}" if found else "")
 
 
-def _targets(row: Row) -> list[dict[str, Any]]:
-    return [asdict(one) for one in judged(row)]
+def _targets(row: Row) -> dict[str, Any]:
+    return {"targets": [asdict(one) for one in judged(row)]}
+
+
+def _circumstances(report: Mapping[str, Any]) -> str:
+    """Without which no figure means anything."""
+    about = report["machine"]
+    before, after = (about[name][0] for name in ("load", "load_after"))
+    machine = f"{about['processors']} processors ({about['processor']}), Python {about['python']}"
+    date = about["date"].partition("T")[0]
+    return f"{date}, `{report['command']}`, {machine}, load {before:.1f} before and {after:.1f} after.\n"
 
 
 def _save(folder: Path, report: Mapping[str, Any], rows: Sequence[Row]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    (folder / "report.md").write_text("\n".join(map(_text, rows)), encoding="utf-8")
+    (folder / "report.md").write_text("\n".join([_circumstances(report), *map(_text, rows)]), encoding="utf-8")
     for name, text in (pair for row in rows for pair in row.files.items()):
         (folder / name).write_text(text, encoding="utf-8")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 
+from jobs.errors import PictureMissing
 from jobs.job import Job, Status
 from ops.bench.long_run.apis import JudgedApi
 from producer.client import Producer
@@ -57,5 +58,10 @@ def judge(producer: Producer, api: JudgedApi, campaign: str) -> Verdict:
 
 
 def _has_picture(producer: Producer, api: JudgedApi, job: Job) -> bool:
-    found = producer.images.find(job.picture.digest) if job.picture else None
-    return found is not None and api.is_of(job, found.path.read_bytes())
+    if job.picture is None:
+        return False
+    try:
+        with producer.images.open(job.picture.digest) as file:
+            return api.is_of(job, file.read())
+    except PictureMissing:
+        return False
