@@ -359,6 +359,7 @@ def client(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Re
 
 @pytest.mark.timeout(600)  # a failure is made small before it is shown
 @pytest.mark.timeout(900)
+@pytest.mark.no_cover
 def test_the_store_is_what_the_model_says(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """I1, I2, I3, I5."""
     monkeypatch.setattr(StoreMachine, "client", client, raising=False)

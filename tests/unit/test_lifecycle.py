@@ -58,6 +58,7 @@ def _explore(policy: Policy, depth: int) -> list[World]:
     return list(seen.values())
 
 
+@pytest.mark.no_cover  # it takes longer to count the same lines again and again than to run them
 @pytest.mark.parametrize("mode", list(OnQueued))
 def test_every_event_in_every_order_keeps_the_invariants(mode: OnQueued) -> None:
     worlds = _explore(POLICIES[mode], DEPTH)
@@ -78,6 +79,7 @@ def _comes_to_an_end(world: World, policy: Policy) -> None:
     raise AssertionError(f"stuck in {world.job.status}")
 
 
+@pytest.mark.no_cover
 @settings(max_examples=300)
 @given(data=st.data(), mode=st.sampled_from(list(OnQueued)))
 def test_long_random_lives_keep_the_invariants(data: st.DataObject, mode: OnQueued) -> None:

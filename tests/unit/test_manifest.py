@@ -146,6 +146,7 @@ def test_a_long_data_url_fits_in_a_cell(folder: Path) -> None:
     assert only_request(folder, f'image1,image2\n"{url}",/b\n').images == (url, "/b")
 
 
+@pytest.mark.no_cover
 def test_a_long_manifest_is_streamed(folder: Path) -> None:
     path = written(folder, "image1,image2,metadata\n" + f'/a,/b,"{{""a"": ""{"x" * 2000}""}}"\n' * 2_000)
     tracemalloc.start()
@@ -176,6 +177,7 @@ def test_a_check_of_the_callers_own(folder: Path) -> None:
     assert caught.value.problems[0].problem == "our account has no Niji"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.jsonl", "m.yaml"])
 @given(
     text=st.one_of(

@@ -89,6 +89,7 @@ def peak_bytes(path: Path) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("count", "more"),
     [(2_000, {"metadata": {"a": "x" * 2_000}}), (5_000, {"state": "x" * 300})],

@@ -19,6 +19,9 @@ from jobs.lifecycle import Change, Moment, at_the_api, finishing, submitting
 from jobs.settings import OnQueued
 from tests.unit.two_workers_world import GOOD, Habits, State, Violation, World, explore
 
+# Counting the same lines for each of so many states takes twice as long as they do.
+pytestmark = pytest.mark.no_cover
+
 # The nearest states: some seconds for each. All that there are with two attempts (92,052 in the mode `wait`, 138,606 in
 # `confirm`, 229,920 in `resubmit`) take two minutes together: `explore(world)`.
 ENOUGH = 40_000
