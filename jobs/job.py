@@ -219,7 +219,10 @@ class Job(_Record):
 
     def door_of(self, number: int) -> str:
         """The door by which an attempt went, also one that is forgotten by now: an attempt never changes it."""
-        return next((door for first, door in reversed(self.went_to) if first <= number), doors.DEFAULT)
+        for first, door in reversed(self.went_to):
+            if first <= number:
+                return door
+        return doors.DEFAULT
 
     def upstream_of(self, number: int) -> str:
         return doors.upstream_of(self.door_of(number))

@@ -28,6 +28,7 @@ class Keys:
 
     def __init__(self, prefix: str = "blendq") -> None:
         self.prefix = prefix
+        self._default = DoorKeys(prefix)
         self.order = f"{prefix}:order"  # counter: jobs ever enqueued
         self.later = f"{prefix}:waiting:later"  # zset id -> due time (ms): jobs that are not due yet
         self.contenders = f"{prefix}:contenders"  # set: the queues that have ready jobs; campaigns, and their pins
@@ -57,7 +58,7 @@ class Keys:
 
     def door(self, name: str = DEFAULT) -> DoorKeys:
         """Those of the default door have no name in them: there it was alone, and what it keeps stays its own."""
-        return DoorKeys(self.prefix if name == DEFAULT else f"{self.prefix}:upstream:{name}")
+        return self._default if name == DEFAULT else DoorKeys(f"{self.prefix}:upstream:{name}")
 
     def job(self, job_id: str) -> str:
         """Hash: `doc` the record as JSON, `version` its number of writes, `writes` the names of the last ones."""

@@ -118,7 +118,7 @@ class Write:
         after = change.job
         own = [keys.job(after.id), keys.history(after.id), keys.campaign_counts(after.campaign)]
         slots = _slots(keys, before, after)
-        own += [*slots, *keys.places(before.status, *Queue.of(before))]
+        own += [*slots, *keys.places(before.status, before.campaign, _pin(before))]
         facts: dict[str, Any] = {
             "id": after.id,
             "version": version,
@@ -128,7 +128,7 @@ class Write:
             "slot": "hold" if after.status.holds_slot else "free",
             "slots": len(slots) or None,
             "tally": _delta(tally(before), tally(after)),
-            "there": _delta(_at_its_door(before), _at_its_door(after)) or None,
+            "there": _there(before, after),
             "answer": _answered(after, event),
         }
         if isinstance(event, Release):
@@ -236,20 +236,29 @@ def _new(job: Job) -> dict[str, Any]:
     return {"id": job.id, "rank": rank(job), "order": job.order, "doc": to_doc(job)}
 
 
+def _pin(job: Job) -> str:
+    """What says in which queue a job waits; nothing for one that does not wait."""
+    return Queue.of(job).pin if job.status is Status.WAITING else ""
+
+
 def _slots(keys: Keys, before: Job, after: Job) -> list[str]:
     """The set of jobs that it leaves, and the one in which it stands if it holds a slot; none where that is the default
     one, before and after.
     """
-    held = keys.door(after.door).slots
-    left = keys.door(before.door).slots if before.status.holds_slot else held
-    return [] if left == held == keys.door().slots else [left, held]
+    held = after.door
+    left = before.door if before.status.holds_slot else held
+    return [] if left == held == DEFAULT else [keys.door(left).slots, keys.door(held).slots]
+
+
+def _there(before: Job, after: Job) -> dict[str, int] | None:
+    """What changes in the counts of its door; what is at the default one is all that is at no other."""
+    if not after.went_to:
+        return None
+    return _delta(_at_its_door(before), _at_its_door(after)) or None
 
 
 def _at_its_door(job: Job) -> dict[str, int]:
-    """What it adds to the counts of its door; what is at the default one is all that is at no other."""
-    if job.door == DEFAULT:
-        return {}
-    counts = tally(job)
+    counts = tally(job) if job.door != DEFAULT else {}
     return {named(job.door, name): counts[name] for name in AT_A_DOOR if name in counts}
 
 
