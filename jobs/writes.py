@@ -52,14 +52,15 @@ class Creation:
         """
         Args:
             keys: the store's.
-            jobs: one or more, all waiting.
+            jobs: one or more, that differ in their ids, requests, keys and places alone; all waiting.
             epoch: that the server must have; None for any.
             then: first changes of some of these jobs.
         """
-        campaign = jobs[0].campaign
-        if any(job.campaign != campaign or job.status is not Status.WAITING for job in jobs):
-            raise ValueError("jobs are created waiting, and for one campaign at a time")
-        queues = list(dict.fromkeys(Queue.of(job) for job in jobs))
+        first, campaign = jobs[0], jobs[0].campaign
+        if any(_shared(job) != _shared(first) for job in jobs) or first.status is not Status.WAITING:
+            raise ValueError("jobs are created waiting, for one campaign at a time, and in one moment")
+        waits_in = list(map(Queue.of, jobs))
+        queues = list(dict.fromkeys(waits_in))
         own = [
             keys.ready(*queues[0]),
             keys.counts,
@@ -73,12 +74,13 @@ class Creation:
             *(keys.idempotency(digest_of(job.idempotency_key)) for job in jobs if job.idempotency_key),
             *(keys.ready(*queue) for queue in queues[1:]),
         ]
-        args: list[str | int] = [campaign, to_ms(jobs[0].created_at), epoch or "", len(jobs), len(queues)]
+        args: list[str | int] = [campaign, to_ms(first.created_at), epoch or "", len(jobs), len(queues)]
         args += map(str, queues)
         place = {queue: number for number, queue in enumerate(queues, 1)}
-        for job in jobs:
-            args += (job.id, rank(job), job.order, to_doc(job), content_of(job.request) if job.idempotency_key else "")
-            args.append(place[Queue.of(job)])
+        docs = _Docs(first)
+        for job, queue in zip(jobs, waits_in, strict=True):
+            content = content_of(job.request) if job.idempotency_key else ""
+            args += (job.id, rank(job), job.order, docs.of(job), content, place[queue])
         return cls(jobs, own, args, then)
 
 
@@ -195,6 +197,32 @@ class Deletion:
 def to_doc(job: Job) -> str:
     """The record as it is kept."""
     return job.model_dump_json(exclude_defaults=True)
+
+
+def _shared(job: Job) -> tuple[object, ...]:
+    return job.campaign, job.status, job.created_at, job.due_at
+
+
+class _Docs:
+    """As `to_doc`, of jobs that differ in id, request, key and place alone: the rest is written once for all of them.
+
+    Args:
+        like: one of them.
+    """
+
+    _PLACE = -987654321
+
+    def __init__(self, like: Job) -> None:
+        own = like.request.model_dump_json(exclude_defaults=True)
+        doc = to_doc(like.but(id="", idempotency_key=None, order=self._PLACE))
+        self._before, rest = doc.removeprefix('{"id":""').split(own)
+        self._between, self._after = rest.split(str(self._PLACE))
+
+    def of(self, job: Job) -> str:
+        if job.idempotency_key or not job.order:
+            return to_doc(job)
+        own = job.request.model_dump_json(exclude_defaults=True)
+        return f'{{"id":"{job.id}"{self._before}{own}{self._between}{job.order}{self._after}'
 
 
 def tally(job: Job) -> dict[str, int]:

@@ -35,6 +35,7 @@ class Pictures:
         self._web = web
         self._root = root
         self._known: dict[str, str | PictureError] = {}
+        self._there: set[str] = set()
 
     def prepare(self, rows: Iterable[Row | RowProblem]) -> Iterator[Row | RowProblem]:
         """Store the pictures of each row, and name them by digest. Problems in `rows` pass through, in their places.
@@ -47,6 +48,8 @@ class Pictures:
 
     def stored(self, row: Row) -> Row | RowProblem:
         """The row with its pictures named by digest; or what is wrong with them."""
+        if self._there.issuperset(row.request.images):
+            return row
         found = [self._store(image, number) for number, image in enumerate(row.request.images, 1)]
         digests = tuple(item for item in found if isinstance(item, str))
         if digests == row.request.images:
@@ -75,6 +78,7 @@ class Pictures:
         if is_digest(image):
             if self.images.find(image) is None:
                 raise PictureError(f"{image}: is not in the image store; store the picture first, or give its file")
+            self._there.add(image)
             return image
         if is_web_address(image):
             return self._to_send(self._fetched(image), source_name(image))

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from jobs.errors import InvalidRequest, ManifestError, RowProblem
 from jobs.request import BlendRequest, is_address, is_data_url, is_digest
@@ -33,8 +32,7 @@ _WHAT_TO_MEND = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One good row. `line` is where it starts, counted from 1; paths in `request.images` are absolute.
 
     `take` is 2 and so on for further blends of the same content. `unit` is what `line` counts: the blends of folders
@@ -48,7 +46,7 @@ class Row:
 
     def with_images(self, images: tuple[str, ...]) -> Row:
         """The same row, its pictures named otherwise."""
-        return replace(self, request=self.request.with_images(images))
+        return self._replace(request=self.request.with_images(images))
 
 
 def read_manifest(

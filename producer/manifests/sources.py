@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -81,7 +80,7 @@ class Repeated:
             if isinstance(row, RowProblem):
                 yield row
             else:
-                yield from (replace(row, take=take) for take in range(1, self._times + 1))
+                yield from (row._replace(take=take) for take in range(1, self._times + 1))
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from string import Formatter
@@ -159,7 +159,7 @@ class _Export:
         yield self._add(row, job, name)
         for one in self.store.find_many(job.follow_ups) if job.follow_ups else ():
             if one is not None and one.follows is not None:
-                asked = replace(row, request=request_of(one.follows, row.request))
+                asked = row._replace(request=request_of(one.follows, row.request))
                 yield from self._with_follow_ups(asked, one, self.names.claim(f"{name}-{one.follows.label}", one.id))
 
     def _add(self, row: Row, job: Job, name: str) -> Card:

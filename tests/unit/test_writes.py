@@ -1,0 +1,60 @@
+"""What is written to Redis: that what is quick to write is what would be written otherwise."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.actions import Action
+from jobs.job import Job, Status
+from jobs.keys import Keys
+from jobs.request import BlendRequest, Dimensions, Mode
+from jobs.writes import Creation, to_doc
+from tests.unit.lifecycle_world import START, new_job
+
+requests = st.builds(
+    BlendRequest,
+    images=st.lists(st.text(min_size=1), min_size=2, max_size=5),
+    dimensions=st.sampled_from(Dimensions),
+    modes=st.lists(st.sampled_from(Mode), max_size=2),
+    custom_id=st.none() | st.sampled_from(["row-1", '{"id":""', "-987654321", 'ü"\\\n']),
+    state=st.none() | st.text(max_size=9),
+    then=st.lists(st.sampled_from(Action), max_size=2),
+    metadata=st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=2),
+)
+jobs = st.builds(
+    Job,
+    id=st.from_regex(r"job_[a-z2-7]{24}", fullmatch=True),
+    campaign=st.shared(st.sampled_from(["default", "summer"])),
+    idempotency_key=st.none() | st.text(min_size=1, max_size=5),
+    request=requests,
+    created_at=st.just(START),
+    order=st.integers(0, 1 << 53),
+    due_at=st.just(START),
+)
+
+
+@given(st.lists(jobs, min_size=1, max_size=4))
+def test_records_of_new_jobs_are_what_any_record_is(new: list[Job]) -> None:
+    args = list(Creation.of(Keys(), new, None, []).args)
+    assert [args[args.index(job.id) + 3] for job in new] == list(map(to_doc, new))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"campaign": "b"},
+        {"status": Status.RELEASED},
+        {"created_at": START - timedelta(seconds=1)},
+        {"due_at": START + timedelta(seconds=1)},
+    ],
+)
+def test_jobs_that_differ_in_more_are_not_created_together(other: dict[str, Any]) -> None:
+    jobs = [new_job(campaign="a"), new_job(campaign="a").but(**other)]
+    for some in (jobs, jobs[::-1]):
+        with pytest.raises(ValueError, match="created waiting"):
+            Creation.of(Keys(), some, None, [])
