@@ -61,7 +61,9 @@ class Keys:
         return self._default if name == DEFAULT else DoorKeys(f"{self.prefix}:upstream:{name}")
 
     def job(self, job_id: str) -> str:
-        """Hash: `doc` the record as JSON, `version` its number of writes, `writes` the names of the last ones."""
+        """Hash: `doc` the record as JSON (packed when it is final), `version` its number of writes, `writes` the names
+        of the last ones.
+        """
         return f"{self.prefix}:job:{job_id}"
 
     def idempotency(self, digest: str) -> str:
@@ -83,7 +85,7 @@ class Keys:
         return f"{self.prefix}:schedule:{name}:runs"
 
     def history(self, job_id: str) -> str:
-        """List of JSON lines, the oldest first."""
+        """List of JSON lines, packed, the oldest first."""
         return f"{self.prefix}:history:{job_id}"
 
     def at(self, status: Status) -> str:

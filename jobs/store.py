@@ -25,6 +25,7 @@ from jobs.idle import Idle
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change, Moment, advance
+from jobs.packing import unpacked
 from jobs.policy import Policy
 from jobs.request import BlendRequest
 from jobs.server import (
@@ -47,7 +48,7 @@ from jobs.slots.turns import Turns
 from jobs.telling.changes import NEWEST, Changed, Changes
 from jobs.telling.outbox import Outbox
 from jobs.telling.webhooks import Webhooks
-from jobs.writes import Creation, Deletion, Write, claims, new_name
+from jobs.writes import Creation, Deletion, Write, claims, from_doc, new_name
 
 _RECORD = ("doc", "version")
 # Places in the order of all jobs are counted from 1.
@@ -129,7 +130,7 @@ class JobStore:
     def find(self, job_id: str) -> Job | None:
         with unavailable():
             doc = self._redis.hget(self.keys.job(job_id), "doc")
-        return None if doc is None else Job.model_validate_json(to_bytes(doc))
+        return None if doc is None else from_doc(doc)
 
     def get(self, job_id: str) -> Job:
         """
@@ -153,7 +154,7 @@ class JobStore:
             for job_id in job_ids:
                 pipeline.hget(self.keys.job(job_id), "doc")
             docs: list[Any] = pipeline.execute() if job_ids else []
-        return [None if doc is None else Job.model_validate_json(doc) for doc in docs]
+        return [None if doc is None else from_doc(doc) for doc in docs]
 
     def history(self, job_id: str) -> list[HistoryEntry]:
         """What the job has been through, the oldest first; the enqueueing is told by the record itself."""
@@ -167,7 +168,10 @@ class JobStore:
                 pipeline.lrange(self.keys.history(job.id), 0, -1)
             found: list[Any] = pipeline.execute() if jobs else []
         return [
-            [HistoryEntry.enqueued(job), *(HistoryEntry.model_validate_json(line) for line in lines)]
+            [
+                HistoryEntry.enqueued(job),
+                *(HistoryEntry.model_validate_json(unpacked(to_bytes(line))) for line in lines),
+            ]
             for job, lines in zip(jobs, found, strict=True)
         ]
 
@@ -471,7 +475,7 @@ class JobStore:
             return [error] * len(writes)
         return [self._outcome(*each) for each in zip(writes, answers, strict=True)]
 
-    def _save_call(self, writes: Sequence[Write], now: datetime) -> tuple[list[str], list[str]]:
+    def _save_call(self, writes: Sequence[Write], now: datetime) -> tuple[list[str], list[str | bytes]]:
         """The script's KEYS and ARGV."""
         keys = [self.keys.door().slots, self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.contenders]
         keys += [self.keys.changes, self.keys.webhooks, self.keys.notices, self.keys.outbox]
@@ -536,7 +540,7 @@ def _read(job_id: str, record: Any) -> tuple[Job, str]:
     doc, version = record
     if doc is None:
         raise JobNotFound(f"there is no job {job_id!r}; `blendq campaign list` shows what there is")
-    return Job.model_validate_json(doc), to_text(version)
+    return from_doc(doc), to_text(version)
 
 
 def _not_refused(answers: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:

@@ -17,7 +17,8 @@ from jobs.idempotency import content_of, digest_of
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change
-from jobs.server import to_ms
+from jobs.packing import LINES, RECORDS, unpacked
+from jobs.server import to_bytes, to_ms
 from jobs.slots.gate import rank
 from jobs.slots.pins import Queue
 from jobs.telling.changes import entry, shown
@@ -91,7 +92,7 @@ class Write:
     before: Job
     after: Job
     keys: Sequence[str]
-    args: Sequence[str]
+    args: Sequence[str | bytes]
 
     @classmethod
     def of(
@@ -154,7 +155,7 @@ class Write:
         facts["keys"] = len(own)
         line = HistoryEntry.of(event, before, after, change.detail, now).to_line()
         facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
-        return cls(before, after, own, (to_doc(after), line, facts_json))
+        return cls(before, after, own, (_kept(after), LINES.pack(line), facts_json))
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,18 @@ class Deletion:
 
 
 def to_doc(job: Job) -> str:
-    """The record as it is kept."""
+    """The record as JSON."""
     return job.model_dump_json(exclude_defaults=True)
+
+
+def from_doc(kept: bytes | str) -> Job:
+    """The job of a record, as it is kept."""
+    return Job.model_validate_json(unpacked(to_bytes(kept)))
+
+
+def _kept(job: Job) -> str | bytes:
+    """The record as it is kept: packed, once it is to be kept for long."""
+    return RECORDS.pack(to_doc(job)) if job.status.final else to_doc(job)
 
 
 def _shared(job: Job) -> tuple[object, ...]:
