@@ -34,9 +34,10 @@ _COUNTED = (*_UNFINISHED, *(status.value for status in Status if status.final), 
 
 def new_name() -> str:
     """A name for writes of the same moment, at most one of each job. It costs a system call, and another thread may
-    take the interpreter's lock meanwhile: so one for many.
+    take the interpreter's lock meanwhile: so one for many. Eight characters, since a record keeps the last eight names:
+    that one of these is taken for a new one happens in one of some 10^12 writes.
     """
-    return secrets.token_hex(8)
+    return secrets.token_urlsafe(6)
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class Write:
         facts["keys"] = len(own)
         line = HistoryEntry.of(event, before, after, change.detail, now).to_line()
         facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
-        return cls(before, after, own, (_kept(after), LINES.pack(line), facts_json))
+        return cls(before, after, own, (to_kept(after), LINES.pack(line), facts_json))
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def from_doc(kept: bytes | str) -> Job:
     return Job.model_validate_json(unpacked(to_bytes(kept)))
 
 
-def _kept(job: Job) -> str | bytes:
+def to_kept(job: Job) -> str | bytes:
     """The record as it is kept: packed, once it is to be kept for long."""
     return RECORDS.pack(to_doc(job)) if job.status.final else to_doc(job)
 
