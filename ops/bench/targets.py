@@ -73,7 +73,11 @@ TARGETS: Mapping[str, Sequence[Target]] = {
         Target("p99 ms", most=50, who="blendq, 1,000 a second"),
     ],
     # No more than machines differ from one moment to the next: it is to be the same.
-    "growth": [Target("CPU ms a job", most=1.2, who=LAST, beside=FIRST)],
+    "growth": [
+        Target("CPU ms a job", most=1.2, who=LAST, beside=FIRST),
+        Target("Redis CPU ms a job", most=1.2, who=LAST, beside=FIRST),
+        Target("bytes of Redis a job", most=2048, who=LAST),
+    ],
     "slots": [
         Target("busy %", least=97, who="steady"),
         Target("22 %", most=10, who="steady"),
