@@ -84,10 +84,13 @@ class Api:
         self.box.kill()
         self._up = False
 
+    def start(self) -> None:
+        self.box.start()
+        self._up = True
+
     def resize(self, accounts: int) -> None:
         if not self._up:
-            self.box.start()
-            self._up = True
+            self.start()
         self._http.post(f"{self.box.url}/sandbox/accounts", json={"accounts": accounts}).raise_for_status()
 
     def working(self) -> tuple[int, int]:
@@ -103,6 +106,18 @@ class Api:
         # Entries that are not wanted are skipped: the list of all that was accepted grows long.
         return Counter(self._http.get(f"{self.box.url}/sandbox/ledger?since=1000000000").json()["answers"])
 
+    def accepted(self) -> list[dict[str, Any]]:
+        """All that it was paid for."""
+        entries: list[dict[str, Any]] = self._http.get(f"{self.box.url}/sandbox/ledger").json()["accepted"]
+        return entries
+
+    @property
+    def capacity(self) -> int:
+        """The cores of all its accounts."""
+        if not self._up:
+            return 0
+        return self.cores * len(self._http.get(f"{self.box.url}/sandbox/accounts").json())
+
 
 @contextmanager
 def running(folder: Path, options: argparse.Namespace) -> Iterator[tuple[Api, Producer]]:
@@ -115,7 +130,7 @@ def running(folder: Path, options: argparse.Namespace) -> Iterator[tuple[Api, Pr
     place.mkdir()
     with ExitStack() as exits:
         box = exits.enter_context(SandboxProcess(place, *flags))
-        port = _free_port()
+        port = free_port()
         given: dict[str, Any] = {"waiting_per_running": options.waiting, "slots": options.slots}
         given["ask_accounts"] = options.ask_accounts
         if options.personality != "gateway":
@@ -124,7 +139,7 @@ def running(folder: Path, options: argparse.Namespace) -> Iterator[tuple[Api, Pr
         stack = exits.enter_context(LocalStack(settings))
         stack.start_server()
         producer = exits.enter_context(Producer(stack.settings))
-        _enqueue(producer, options.jobs or _enough(options))
+        enqueue(producer, options.jobs or _enough(options), "flow")
         stack.start_rest()
         yield Api(box, options.cores), producer
 
@@ -134,15 +149,16 @@ def _enough(options: argparse.Namespace) -> int:
     return int(SPARE * options.accounts * options.cores * sum(p.seconds for p in phases(options)) * 2 / (low + high))
 
 
-def _enqueue(producer: Producer, count: int) -> None:
+def enqueue(producer: Producer, count: int, campaign: str) -> None:
+    """Jobs that no two are alike, with few and small pictures."""
     side = next(n for n in itertools.count(2) if n * (n - 1) >= count)
     pictures = [producer.images.put_bytes(_picture(number), name=str(number)).digest for number in range(side)]
     pairs = itertools.islice(itertools.permutations(pictures, 2), count)
-    for _ in producer.enqueue_many((BlendRequest(images=pair) for pair in pairs), campaign="flow"):
+    for _ in producer.enqueue_many((BlendRequest(images=pair) for pair in pairs), campaign=campaign):
         pass
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ops.bench.plot import Line, Panel, drawing
 
-_LINES: tuple[tuple[str, str, Callable[[Sample], float]], ...] = (
+LINES: tuple[tuple[str, str, Callable[[Sample], float]], ...] = (
     ("capacity", "#999", lambda one: one.capacity),
     ("in flight", "#d95f02", lambda one: one.held),
     ("waiting there", "#7570b3", lambda one: one.waiting),
@@ -34,5 +34,5 @@ def plot(samples: Sequence[Sample], phases: Sequence[tuple[float, str]]) -> str:
         samples: in order.
         phases: when each began, and its name.
     """
-    lines = [Line(name, colour, [(one.at, value(one)) for one in samples]) for name, colour, value in _LINES]
+    lines = [Line(name, colour, [(one.at, value(one)) for one in samples]) for name, colour, value in LINES]
     return drawing([Panel(lines, phases)])

@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.job import Job, Status
 from ops.chaos.traps import Traps
-from ops.chaos.watch import FORGOTTEN, Inputs, Watch, drawn_for, paid_for, read_lines
+from ops.chaos.watch import API_FOLDERS, FORGOTTEN, Inputs, Watch, drawn_for, paid_for, read_lines
 
 
 class Expected:
@@ -29,7 +29,7 @@ class Expected:
         self._jobs_of = jobs_of
         self._orphans = orphans
         paid = watch.accepted()
-        pictures = read_lines(folder / "api" / "pictures.jsonl")
+        pictures = [line for api in API_FOLDERS for line in read_lines(folder / api / "pictures.jsonl")]
         self.poisoned = Traps(folder / "traps").poisoned()
         ended = {task_id for task_id, why in watch.gone.why.items() if why != FORGOTTEN}
         self.failed_there = self._names([entry for entry in paid if entry["task_id"] in ended])

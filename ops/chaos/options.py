@@ -19,7 +19,7 @@ class Options:
     `only` limits the kinds of faults; `broken` names the deliberately broken variant that runs instead of blendq;
     `step` limits kills and stops of workers to one step of a submission. `lasts_seconds` is for every fault, whatever
     was drawn; `overlap` is how many there may be at once: more than three would rarely let any job through. With
-    `real_times` the product waits as long as its defaults say.
+    `real_times` the product waits as long as its defaults say. `apis` is how many there are; faults are the first's.
     """
 
     seed: int = 1
@@ -36,6 +36,7 @@ class Options:
     lasts_seconds: float | None = None
     real_times: bool = False
     keep: Path | None = None
+    apis: int = 1
 
     @property
     def pace(self) -> float:
@@ -55,7 +56,7 @@ class Options:
         """The command line of this run."""
         given: dict[str, object] = {"on-queued": self.on_queued, "break": self.broken, "settle": self.settle_seconds}
         given |= {"only": ",".join(self.only) or None, "keep": self.keep}
-        for name in ("seed", "jobs", "faults", "personality", "step", "workers", "overlap"):
+        for name in ("seed", "jobs", "faults", "personality", "step", "workers", "apis", "overlap"):
             given[name] = getattr(self, name)
         given["lasts"] = self.lasts_seconds
         flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
@@ -94,6 +95,7 @@ def parse(arguments: Sequence[str] | None, kinds: Sequence[str], variants: Seque
         broken=given.broken,
         step=given.step,
         workers=given.workers,
+        apis=given.apis,
         settle_seconds=given.settle,
         overlap=given.overlap,
         lasts_seconds=given.lasts,
@@ -138,6 +140,9 @@ def _parser(kinds: Sequence[str], variants: Sequence[str]) -> argparse.ArgumentP
     made.add_argument("--break", dest="broken", choices=variants, help="run this broken variant instead of blendq")
     made.add_argument("--step", help="kill or stop workers at this step of a submission only")
     made.add_argument("--workers", type=int, default=3)
+    made.add_argument(
+        "--apis", type=int, choices=(1, 2), default=1, help="with 2 the jobs are shared, and the faults are the first's"
+    )
     made.add_argument("--overlap", type=int, default=3, metavar="N", help="so many faults at once, at most")
     made.add_argument("--lasts", type=float, metavar="SECONDS", help="let every fault last so long")
     made.add_argument(

@@ -26,6 +26,7 @@ from ops.chaos.produce import DONE_FILE
 from ops.chaos.quick import REAL_SETTINGS, SETTINGS
 from ops.chaos.relay import Relay, RelayThread
 from ops.chaos.supervised import Part
+from ops.chaos.watch import API_FOLDERS
 from ops.embedded import EmbeddedServer
 from ops.ownership import Ownership
 
@@ -35,6 +36,9 @@ SLOTS = 10
 # A task of 30 to 90 s takes 0.15 to 0.45 s.
 SPEED = 200.0
 API_KEY = "chaos-key"
+# The parts that play the APIs, and what the settings call them. Faults are those of the first.
+API_PARTS = API_FOLDERS
+UPSTREAMS = ("default", "spare")
 READY_SECONDS = 30.0
 POLL_SECONDS = 0.02
 CONTROL_SECONDS = 2.0
@@ -58,6 +62,7 @@ class Stack:
         self._disks: dict[str, SmallDisk | None] = dict.fromkeys(sorted(disks))
         self.endpoint: Endpoint | None = None
         self._webhooks = webhooks
+        self._apis = API_PARTS[: options.apis]
         self.died_alone: list[str] = []
         self.would_not_leave: list[str] = []
         self.leaving_seconds: list[float] = []  # how long whoever was told to leave took
@@ -97,7 +102,7 @@ class Stack:
         self._exits.callback(thread.close)
         if self._webhooks:
             self._open_endpoint(thread)
-        for name in ("redis", "redis-receiver", "redis-producer", "api", "hooks"):
+        for name in ("redis", "redis-receiver", "redis-producer", "hooks", *self._apis):
             self.relays[name] = Relay(thread, *([local.socket_path()] if name.startswith("redis") else []))
             self._exits.callback(self.relays[name].close)
         self.settings = self._settings(local)
@@ -124,19 +129,24 @@ class Stack:
         given = {
             "data_dir": local.data_dir,
             "redis_url": f"redis://127.0.0.1:{ports['redis']}/0",
-            "api_url": f"http://127.0.0.1:{ports['api']}",
-            "api_key": API_KEY,
             "public_url": f"http://127.0.0.1:{ports['hooks']}",
             "hook_secret": "chaos-secret-chaos-secret",
             "receiver_port": 0,
-            "slots": SLOTS if self.options.seed % 2 else None,
             "worker_threads": 8,
             "on_queued": self.options.on_queued,
         } | ({"allowed_networks": "127.0.0.0/8"} if self._webhooks else {})
+        slots = SLOTS if self.options.seed % 2 else None
+        urls = [f"http://127.0.0.1:{ports[name]}" for name in self._apis]
+        if len(urls) == 1:
+            given |= {"api_url": urls[0], "api_key": API_KEY, "slots": slots}
+        else:
+            named = zip(UPSTREAMS, urls, strict=True)
+            given["upstreams"] = [{"name": name, "url": url, "key": API_KEY, "slots": slots} for name, url in named]
         return Settings.load({}, **(given | known(REAL_SETTINGS if self.options.real_times else SETTINGS)))
 
     def _start_parts(self) -> None:
-        self._add("api", [sys.executable, "-m", "ops.sandbox", *self._sandbox_flags()])
+        for name in self._apis:
+            self._add(name, [sys.executable, "-m", "ops.sandbox", *self._sandbox_flags(name)])
         for number in range(2):
             self._add(f"receiver-{number}", self._own("receiver", f"receiver-{number}"))
         for number in range(self.options.workers):
@@ -148,13 +158,13 @@ class Stack:
     def _own(self, role: str, name: str = "") -> list[str]:
         return [sys.executable, "-m", "ops.chaos.part", role, str(self.folder), *([name] if name else [])]
 
-    def _sandbox_flags(self) -> list[str]:
+    def _sandbox_flags(self, name: str) -> list[str]:
         return [
             *("--port", "0", "--personality", self.options.personality, "--speed", str(SPEED / self.options.pace)),
             *("--core-size", str(CORES), "--queue-size", str(QUEUE), "--api-key", API_KEY, "--shrink", str(SHRINK)),
-            *("--seed", str(self.options.seed), "--data-dir", str(self.folder / "api")),
-            *("--announce-file", str(self.folder / "api.url")),
-            *("--public-url", f"http://127.0.0.1:{self.relays['api'].port}"),
+            *("--seed", f"{self.options.seed}{self._apis.index(name) or ''}", "--data-dir", str(self.folder / name)),
+            *("--announce-file", str(self._announcement(name))),
+            *("--public-url", f"http://127.0.0.1:{self.relays[name].port}"),
         ]
 
     def _add(self, name: str, command: Sequence[str]) -> None:
@@ -195,11 +205,12 @@ class Stack:
 
     def lead_relays(self, seconds: float) -> None:
         """Lead the relays to where the API and the receivers listen now; wait at most `seconds` for the addresses."""
-        names = ("api", "receiver-0", "receiver-1")
+        names = (*self._apis, "receiver-0", "receiver-1")
         deadline = time.monotonic() + seconds
         while not all(self._announcement(name).exists() for name in names) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-        self.relays["api"].lead_to(*self._found(["api"]))
+        for name in self._apis:
+            self.relays[name].lead_to(*self._found([name]))
         self.relays["hooks"].lead_to(*self._found(["receiver-0", "receiver-1"]))
 
     def _found(self, names: Sequence[str]) -> list[tuple[str, int]]:
@@ -241,16 +252,17 @@ class Stack:
         part.start()
 
     def shown(self, task_ids: Sequence[str]) -> dict[str, Any]:
-        """The tasks as the API shows them now, around the relay; of those that it knows."""
-        found = self._ask("POST", "mj/task/list-by-condition", {"ids": list(task_ids)})
-        return {task["id"]: task for task in found or ()}
+        """The tasks as the APIs show them now, around the relays; of those that they know."""
+        asked = {"ids": list(task_ids)}
+        found = [self._ask("POST", "mj/task/list-by-condition", asked, api=name) for name in self._apis]
+        return {task["id"]: task for tasks in found for task in tasks or ()}
 
     def control(self, path: str, fields: dict[str, Any] | None = None, method: str = "POST") -> Any:
-        """Tell the simulated API what to do wrong; around the relay. None when it does not listen now."""
+        """Tell the (first) simulated API what to do wrong; around the relay. None when it does not listen now."""
         return self._ask(method, f"sandbox/{path}", fields)
 
-    def _ask(self, method: str, path: str, fields: dict[str, Any] | None) -> Any:
-        found = self._found(["api"])
+    def _ask(self, method: str, path: str, fields: dict[str, Any] | None, api: str = API_PARTS[0]) -> Any:
+        found = self._found([api])
         if not found:
             return None
         url, headers = f"http://127.0.0.1:{found[0][1]}/{path}", {"mj-api-secret": API_KEY}

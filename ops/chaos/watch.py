@@ -19,6 +19,8 @@ from jobs.store import JobStore
 # The digests of the pictures that a job blends, and of a follow-up its action behind them; no other job has the same.
 Inputs = tuple[str, ...]
 
+# Where the APIs write; the second one only in runs that have it.
+API_FOLDERS = ("api", "api-spare")
 FORGOTTEN = "forgotten"
 ENDED_THERE = ("FAILURE", "CANCEL")
 _TOO_LATE = 1e12
@@ -43,7 +45,7 @@ class Watch:
     """Reads around every relay and every fault: files, and the server's own socket."""
 
     def __init__(self, folder: Path, redis_address: str) -> None:
-        self._api = folder / "api"
+        self._apis = [folder / name for name in API_FOLDERS]
         self.gone = Gone()
         self.shown: dict[Inputs, set[str]] = defaultdict(set)  # the names of the pictures that its tasks have shown
         # Whoever watches must not be held up by what is watched; whoever judges must read it all.
@@ -51,26 +53,23 @@ class Watch:
         self.store = JobStore(_client(redis_address, READING_SECONDS), Policy())
 
     def accepted(self) -> list[dict[str, Any]]:
-        """What the API was paid for, in its own order. It writes whole lines, each before it answers."""
-        return [entry for entry in read_lines(self._api / "ledger.jsonl") if entry["kind"] == "accepted"]
+        """What the APIs were paid for, in order. They write whole lines, each before they answer."""
+        return sorted((entry for api in self._apis for entry in _accepted(api)), key=accepted_at)
 
     def count_accepted(self) -> int:
-        try:
-            return (self._api / "ledger.jsonl").read_bytes().count(b'{"kind":"accepted"')
-        except FileNotFoundError:
-            return 0
+        return sum(_count_accepted(api) for api in self._apis)
 
     def read_tasks(self) -> None:
         """Note what has become of the tasks. Before the API starts again, since it then tidies up."""
-        for entry in read_lines(self._api / "tasks.jsonl"):
+        for entry in (entry for api in self._apis for entry in read_lines(api / "tasks.jsonl")):
             if entry.get("status") in ENDED_THERE and entry.get("finish_time"):
                 self.gone.note(entry["id"], entry["finish_time"] / 1000, entry["status"].lower())
             if entry.get("shown_picture"):
                 self.shown[drawn_for(entry["picture"])].add(entry["shown_picture"])
 
     def forgotten_now(self) -> None:
-        """The API has lost its memory: whatever it had accepted is unknown from here on."""
-        for entry in self.accepted():
+        """The (first) API has lost its memory: whatever it had accepted is unknown from here on."""
+        for entry in _accepted(self._apis[0]):
             self.gone.note(entry["task_id"], time.time(), FORGOTTEN)
 
     def counts(self) -> Counter[str] | None:
@@ -83,6 +82,17 @@ class Watch:
     def close(self) -> None:
         self._glance.close()
         self.store.close()
+
+
+def _accepted(api: Path) -> list[dict[str, Any]]:
+    return [entry for entry in read_lines(api / "ledger.jsonl") if entry["kind"] == "accepted"]
+
+
+def _count_accepted(api: Path) -> int:
+    try:
+        return (api / "ledger.jsonl").read_bytes().count(b'{"kind":"accepted"')
+    except FileNotFoundError:
+        return 0
 
 
 def _client(address: str, seconds: float) -> redis.Redis:

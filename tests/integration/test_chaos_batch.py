@@ -110,6 +110,7 @@ def test_a_run_is_handed_over_whole() -> None:
         60.0,
         True,
         Path("k"),
+        2,
     )
     assert parse(options.to_arguments(), list(KINDS), list(VARIANTS)).options == options
 
