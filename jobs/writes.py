@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from jobs.content import content_id
 from jobs.doors import DEFAULT, named
@@ -122,7 +122,9 @@ class Write:
         after = change.job
         own = [keys.job(after.id), keys.history(after.id), keys.campaign_counts(after.campaign)]
         slots = _slots(keys, before, after)
-        own += [*slots, *keys.places(before.status, before.campaign, _pin(before))]
+        place = _place(keys, after, now)
+        stood = keys.places(before.status, before.campaign, _pin(before))
+        own += [*slots, *(one for one in stood if place is None or one != place.key)]
         facts: dict[str, Any] = {
             "id": after.id,
             "version": version,
@@ -141,10 +143,10 @@ class Write:
         if shown(before) != shown(after):
             facts["shown"] = entry(after)
         facts |= _told(before, after, int(version) + 1, now)
-        if (place := _place(keys, after, now)) is not None:
-            own.append(place[0])
-            facts["score"] = place[1]
-            facts["contender"] = None if place[0] != keys.ready(*Queue.of(after)) else str(Queue.of(after))
+        if place is not None:
+            own.append(place.key)
+            facts["score"] = place.score
+            facts["contender"] = place.contender
         if change.follow_ups:
             own += _keys_of_new(keys, change)
             queue = str(Queue.of(change.follow_ups[0]))
@@ -327,15 +329,25 @@ def _told(before: Job, after: Job, version: int, now: datetime) -> dict[str, Any
     return told | {"finished": facts | {"unfinished": len(_UNFINISHED), "names": _COUNTED}}
 
 
-def _place(keys: Keys, job: Job, now: datetime) -> tuple[str, int] | None:
-    """The zset in which the job stands, and its score there."""
+class _Place(NamedTuple):
+    """The zset in which a job stands, its score there, and the queue that it makes a contender."""
+
+    key: str
+    score: int
+    contender: str | None = None
+
+
+def _place(keys: Keys, job: Job, now: datetime) -> _Place | None:
     if job.status in (Status.FAILED, Status.PARKED):
-        return keys.campaign_failures(job.campaign), to_ms(job.finished_at or now)
+        return _Place(keys.campaign_failures(job.campaign), to_ms(job.finished_at or now))
     if job.due_at is None:
         return None
     if job.status is not Status.WAITING:
-        return keys.at(job.status), to_ms(job.due_at)
-    return (keys.ready(*Queue.of(job)), rank(job)) if job.due_at <= now else (keys.later, to_ms(job.due_at))
+        return _Place(keys.at(job.status), to_ms(job.due_at))
+    if job.due_at > now:
+        return _Place(keys.later, to_ms(job.due_at))
+    queue = Queue.of(job)
+    return _Place(keys.ready(*queue), rank(job), str(queue))
 
 
 def _delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

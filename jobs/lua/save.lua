@@ -10,9 +10,9 @@
 -- KEYS[12] hash: content id -> a job that has succeeded with it
 -- KEYS[13..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign; then,
 --            if change.slots is given, the sets of jobs that hold a slot at the door that it leaves, and at the one where
---            it is now; then the zsets where it may have stood; then, if change.score is given, the zset where it stands
---            now; then, if change.new is given, the zsets of its queue and of all its campaign's jobs, and the new jobs'
---            hashes
+--            it is now; then the zsets where it may have stood, and stands no more; then, if change.score is given, the
+--            zset where it stands now; then, if change.new is given, the zsets of its queue and of all its campaign's jobs,
+--            and the new jobs' hashes
 -- ARGV[1..]  for each job, one after the other:
 --            the new record, as JSON
 --            the history's new line, as JSON
@@ -38,6 +38,7 @@
 -- Others may write a job again before a lost reply is asked for again, though hardly more often than this.
 local NAMES_KEPT = 8
 local PERIODS_KEPT_SECONDS = 7200
+local LINES_KEPT = 200
 
 local function tell(notice, doc)
   redis.call('HSET', KEYS[8], notice.id, doc)
@@ -131,8 +132,9 @@ local function save(change, doc, line, first)
 
   redis.call('HSET', record, 'doc', doc, 'version', known[1] + 1,
     'writes', string.sub(change.write .. names, 1, NAMES_KEPT * #change.write))
-  redis.call('RPUSH', KEYS[first + 1], line)
-  redis.call('LTRIM', KEYS[first + 1], -200, -1)
+  if redis.call('RPUSH', KEYS[first + 1], line) > LINES_KEPT then
+    redis.call('LTRIM', KEYS[first + 1], -LINES_KEPT, -1)
+  end
   if change.slot == 'free' or left ~= held then
     redis.call('SREM', left, id)
   end
