@@ -44,7 +44,9 @@ class Target:
 
     @property
     def _bound(self) -> str:
-        return f"at least {self.least:,g}" if self.least is not None else f"at most {short(self.most or 0):,g}"
+        if self.least is not None:
+            return f"at least {short(self.least):,g}"
+        return f"at most {short(self.most or 0):,g}"
 
 
 @dataclass(frozen=True)
