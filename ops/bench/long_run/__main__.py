@@ -74,6 +74,7 @@ def _plan(given: argparse.Namespace) -> Plan:
         picture_bytes=given.picture_bytes,
         threads=given.threads,
         speed=given.speed if given.sandbox else None,
+        kept=given.kept,
     )
 
 
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, required=True, metavar="DIR", help="for everything; again: it goes on there")
     made.add_argument("--jobs", type=int, nargs="+", default=[1_000_000], metavar="N", help="that wait (1000000)")
     made.add_argument("--finish", type=int, metavar="N", help="of them that are worked off (all)")
+    made.add_argument("--kept", type=int, default=0, metavar="N", help="finished jobs that are there before: copies")
     made.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; run it again to go on")
     made.add_argument("--sandbox", action="store_true", help="speak to the sandbox, not to the stand-in")
     made.add_argument("--speed", type=float, default=SANDBOX_SPEED, help="of the sandbox: its time is divided by it")

@@ -35,6 +35,7 @@ class Plan:
         picture_bytes: the size of each input picture.
         threads: submissions and downloads at once.
         speed: of the sandbox; None for the stand-in, which answers at once.
+        kept: finished jobs of another campaign that are there before the first is enqueued.
         api_port, receiver_port: the same at each start: what is under way knows them.
     """
 
@@ -43,6 +44,7 @@ class Plan:
     picture_bytes: int
     threads: int
     speed: float | None
+    kept: int = 0
     api_port: int = 0
     receiver_port: int = 0
 

@@ -12,8 +12,9 @@ from typing import Self
 
 from jobs.job import Status
 from jobs.request import BlendRequest
+from jobs.server import connect
 from jobs.settings import Settings
-from ops.bench import pictures
+from ops.bench import kept, pictures
 from ops.bench.long_run.apis import api_of
 from ops.bench.long_run.judge import Verdict, judge
 from ops.bench.long_run.plan import Plan, Stage
@@ -55,7 +56,7 @@ class LongRun:
             self._stack.start_server()
             self._producer = exits.enter_context(Producer(self._stack.settings))
             samples = self._folder / SAMPLES
-            self._recorder = Recorder(samples, self._stack, self._api, self._producer, self._every)
+            self._recorder = Recorder(samples, self._stack, self._api, self._counts, self._every)
             exits.callback(self._recorder.close)
             self._exits = exits.pop_all()
         return self
@@ -77,12 +78,23 @@ class LongRun:
 
     def go_on(self) -> None:
         """Do what is left of the plan, as far as there is time."""
+        self._keep()
         for stage in self._plan.stages:
             self._enqueue(stage)
             self._work(stage)
 
     def judge(self) -> Verdict:
         return judge(self._producer, self._api, CAMPAIGN)
+
+    def _keep(self) -> None:
+        store = self._producer.store
+        known = store.counts(kept.CAMPAIGN).get(Status.SUCCEEDED, 0)
+        if self._plan.kept and not known:
+            kept.live(store, 0, 1)  # the others are copies of it
+            known = 1
+        if known < self._plan.kept:
+            with connect(self._stack.settings.redis_address()) as client:
+                kept.copy(store, client, known, self._plan.kept - known)
 
     def _enqueue(self, stage: Stage) -> None:
         known = sum(self._counts().values())
@@ -129,7 +141,7 @@ class LongRun:
         time.sleep(LOOK_SECONDS)
 
     def _counts(self) -> dict[str, int]:
-        counts = self._producer.store.counts()
+        counts = self._producer.store.counts(CAMPAIGN)
         return {status: counts[status] for status in Status if status in counts}
 
     @property

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,6 @@ from jobs.server import connect
 from ops.bench import parts
 from ops.bench.stand_in import ApiProcess
 from ops.local import LocalStack
-from producer.client import Producer
 
 ENQUEUEING, WORKING = "enqueueing", "working"
 PRODUCER = "producer"
@@ -90,17 +89,22 @@ class Recorder:
         file: of samples, one a line; those of earlier starts are gone on with.
         stack: whose server runs.
         api: beside it.
-        producer: its records.
+        counts: asks how many jobs of the run there are, by status.
         every_seconds: how often.
     """
 
     def __init__(
-        self, file: Path, stack: LocalStack, api: ApiProcess, producer: Producer, every_seconds: float
+        self,
+        file: Path,
+        stack: LocalStack,
+        api: ApiProcess,
+        counts: Callable[[], Mapping[str, int]],
+        every_seconds: float,
     ) -> None:
         self._file = file
         self._stack = stack
         self._api = api
-        self._store = producer.store
+        self._counts = counts
         self._redis = connect(stack.settings.redis_address())
         self._every = every_seconds
         before = read(file)
@@ -134,14 +138,14 @@ class Recorder:
             uses[PRODUCER, os.getpid()] = own  # the others are its children
         used = {name: max(0.0, one.cpu_seconds - self._used.get((name, pid), 0)) for (name, pid), one in uses.items()}
         self._used = {part: one.cpu_seconds for part, one in uses.items()}
-        counts = self._store.counts()
+        counts = self._counts()
         memory, log = self._redis.info("memory"), self._redis.info("persistence")
         sample = Sample(
             at=round(time.monotonic() - self._began, 3),
             stage=self._stage,
             doing=self._doing,
             first=first,
-            enqueued=sum(counts.get(status, 0) for status in Status),
+            enqueued=sum(counts.values()),
             waiting=counts.get(Status.WAITING, 0),
             finished=counts.get(Status.SUCCEEDED, 0),
             rss_mb={name: round(one.rss_mb, 1) for (name, _), one in uses.items()},
