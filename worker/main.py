@@ -1,21 +1,14 @@
-"""The worker's processes: `run_worker` and `run_beat`, each blocking until it is told to leave."""
+"""The worker's process: `run_worker` blocks until it is told to leave."""
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
-
 from celery import signals
 
-from jobs.policy import Policy
-from jobs.queue import CONTROL_LIST, make_app
-from jobs.server import connect
+from jobs.queue import make_app
 from jobs.settings import Settings
-from jobs.store import JobStore
 from worker.context import Context, process_name
 from worker.logs import set_up_logging
 from worker.tasks import register
-from worker.ticks import Ticks
 from worker.watchdog import Watchdog
 
 
@@ -51,19 +44,3 @@ def run_worker(settings: Settings) -> int:
         return int(worker.exitcode or 0) if context.leaving.is_set() else 1
     finally:
         context.close()
-
-
-def run_beat(settings: Settings) -> int:
-    """Send the ticks that dispatch and sweep run by, until SIGTERM or SIGINT."""
-    set_up_logging()
-    trace = tick_file(settings)
-    trace.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = JobStore(connect(settings.redis_address()), Policy.from_settings(settings))
-    ticks = functools.partial(Ticks, waiting=lambda: store.gate.messages([CONTROL_LIST]), alive=trace.touch)
-    make_app(settings).Beat(scheduler_cls=ticks, loglevel="INFO", quiet=True).run()
-    return 0
-
-
-def tick_file(settings: Settings) -> Path:
-    """Beat touches it when a tick has reached the broker, or enough wait there: its age tells whether beat works."""
-    return settings.data_dir / "beat.tick"

@@ -57,7 +57,7 @@ def _worker(settings: Settings, folder: Path, name: str) -> int:
 
 
 def _beat(settings: Settings) -> int:
-    from worker.main import run_beat  # noqa: PLC0415
+    from worker.beat import run_beat  # noqa: PLC0415
 
     return run_beat(settings)
 

@@ -67,7 +67,7 @@ _ROOMS = ("jobs", "worker", "producer")
 # What a process of each role loads; all the rest of the product comes with it.
 ENTRANCES = {
     "worker": "worker.main",
-    "beat": "worker.main",
+    "beat": "worker.beat",
     "receiver": "worker.receiver",
     "producer": "producer.client",
 }

@@ -150,7 +150,7 @@ def beat_health(settings: Settings, now: float | None = None) -> str:
     Raises:
         UnhealthyError: no tick has left for a while, or none ever.
     """
-    from worker.main import tick_file  # noqa: PLC0415  (loads Celery)
+    from worker.beat import tick_file  # noqa: PLC0415  (loads Celery)
 
     return _fresh(tick_file(settings), "tick left", "beat", time.time() if now is None else now)
 

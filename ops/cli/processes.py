@@ -65,7 +65,7 @@ def _places(stack: LocalStack, submit: str) -> dict[str, str | None]:
 def worker(data_dir: Path | None) -> int:
     """Run one worker: it submits, asks, and fetches pictures. Start as many as you like."""
     settings = with_server(data_dir)
-    from worker.main import run_worker  # noqa: PLC0415  (Celery is slow to load, and only two commands need it)
+    from worker.main import run_worker  # noqa: PLC0415  (Celery is slow to load)
 
     return run_worker(settings)
 
@@ -75,7 +75,7 @@ def worker(data_dir: Path | None) -> int:
 def beat(data_dir: Path | None) -> int:
     """Run the clock: it wakes the workers every second, whatever else was lost. One is enough."""
     settings = with_server(data_dir)
-    from worker.main import run_beat  # noqa: PLC0415  (as above)
+    from worker.beat import run_beat  # noqa: PLC0415  (as above)
 
     return run_beat(settings)
 

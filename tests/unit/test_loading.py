@@ -1,4 +1,4 @@
-"""What a process loads: the receiver faces the internet, so it holds nothing that it does not need."""
+"""What a process loads: no more than it needs, above all the receiver, which faces the internet."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def test_the_receiver_loads_no_api_client_no_pictures_and_no_producer() -> None:
     loaded = loaded_with("ops.cli.processes", "worker.receiver")
     assert "worker.recorder" in loaded
     assert not loaded & {"httpx", "httpcore", "PIL", "producer", "worker.context", "worker.proxy.client"}
+
+
+def test_beat_loads_no_api_client_and_no_pictures() -> None:
+    loaded = loaded_with("ops.cli.processes", "worker.beat")
+    assert not loaded & {"httpx", "httpcore", "PIL", "producer", "worker.context", "worker.main"}
