@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from itertools import chain, repeat
 from typing import Any, TypeVar
@@ -22,6 +22,8 @@ SOCKET_TIMEOUT_SECONDS = 5.0
 # A lost reply is asked for again; three times cover a restart of the connection.
 WRITE_TRIES = 3
 WRITE_RETRY_SECONDS = 0.1
+# So long a reading of the server's clock does.
+CLOCK_READ_SECONDS = 2.0
 # Error codes of a server that is well, but must not or cannot write at this moment (redis.io, "Redis serialization
 # protocol", and the server's own messages). All of them pass.
 REFUSALS = ("OOM", "READONLY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
@@ -148,6 +150,25 @@ def server_time(client: redis.Redis) -> datetime:
     with unavailable():
         seconds, micros = client.time()
     return to_time(seconds, micros)
+
+
+class ServerClock:
+    """The server's clock since it was last read, by this machine's monotonic one: a round trip behind, never ahead."""
+
+    def __init__(self) -> None:
+        self._read: tuple[datetime, float] | None = None
+
+    def set(self, now: datetime) -> None:
+        """The server's time has just come."""
+        self._read = now, time.monotonic()
+
+    def now(self) -> datetime | None:
+        """None when it was not read for a while: clocks drift, and the server may have become another."""
+        if self._read is None:
+            return None
+        then, at = self._read
+        passed = time.monotonic() - at
+        return then + timedelta(seconds=passed) if passed < CLOCK_READ_SECONDS else None
 
 
 def to_ms(moment: datetime) -> int:

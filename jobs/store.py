@@ -29,6 +29,7 @@ from jobs.packing import unpacked
 from jobs.policy import Policy
 from jobs.request import BlendRequest
 from jobs.server import (
+    ServerClock,
     begun,
     from_ms,
     lua,
@@ -61,11 +62,23 @@ MAX_RACES = 50
 
 
 @dataclass(frozen=True)
+class Known:
+    """A record as it was when it was last read or written. Somebody may have written it since."""
+
+    job: Job
+    version: str
+
+
+NOTHING_KNOWN: Mapping[str, Known] = {}
+
+
+@dataclass(frozen=True)
 class Applied:
-    """What an event came to. `before` is `after` when it meant nothing to the job."""
+    """What an event came to. `before` is `after` when it meant nothing to the job; `known` is the record since then."""
 
     before: Job
     after: Job
+    known: Known | None = None
 
     @property
     def changed(self) -> bool:
@@ -103,6 +116,7 @@ class JobStore:
         self.policy = policy
         # SystemRandom lets the interpreter's lock go for each number, which here only spreads what is tried again.
         self._chance = chance or random.Random()  # noqa: S311
+        self._clock = ServerClock()
         self.keys = keys or Keys()
         self.gate = Gate(client, self.keys, self.find_many)
         self.circuit = Circuit(client, self.keys)
@@ -140,6 +154,11 @@ class JobStore:
         if (job := self.find(job_id)) is None:
             raise JobNotFound(f"there is no job {job_id!r}; `blendq campaign list` shows what there is")
         return job
+
+    def read(self, job_id: str) -> Known:
+        """As `get`, for whoever will `apply` something to just this record."""
+        _, (record,) = self._load([job_id])
+        return _known(job_id, record)
 
     def find_by_picture(self, digest: str) -> str | None:
         """The id of the job that this picture was made for."""
@@ -303,19 +322,20 @@ class JobStore:
         found = {job.id: job for job in self.find_many(known) if job and job.status is Status.SUCCEEDED}
         return [None if one is None else found.get(to_text(one)) for one in owners]
 
-    def apply(self, job_id: str, event: Event) -> Applied:
+    def apply(self, job_id: str, event: Event, *, known: Known | None = None) -> Applied:
         """Let an event happen to a job: decided by the lifecycle, written only if nobody wrote in between.
 
         Args:
             job_id: the job.
             event: what happened.
+            known: the record as the caller knows it; then it is read only if somebody has written it since.
 
         Raises:
             JobNotFound: there is no such job.
             NoSlot: all slots are held.
             BudgetSpent: the campaign has had its submissions.
         """
-        (outcome,) = self.apply_many([(job_id, event)])
+        (outcome,) = self._apply_all([(job_id, event)], {job_id: known} if known else NOTHING_KNOWN)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -329,10 +349,15 @@ class JobStore:
         Returns:
             for each what it came to, or what `apply` raises. One that fails holds up none of the others.
         """
+        return self._apply_all(happened, NOTHING_KNOWN)
+
+    def _apply_all(
+        self, happened: Sequence[tuple[str, Event]], known: Mapping[str, Known]
+    ) -> list[Applied | Exception]:
         outcomes: dict[int, Applied | Exception] = {}
         races: Counter[int] = Counter()
         while turn := _first_of_each_job(happened, outcomes):
-            for place, outcome in zip(turn, self._try([happened[one] for one in turn]), strict=True):
+            for place, outcome in zip(turn, self._try([happened[one] for one in turn], known), strict=True):
                 if outcome is not None:
                     outcomes[place] = outcome
                     continue
@@ -341,6 +366,7 @@ class JobStore:
                     outcomes[place] = StoreUnavailable(
                         f"job {happened[place][0]}: {MAX_RACES} writers in a row were faster; try again"
                     )
+            known = NOTHING_KNOWN  # somebody has written since
         return [outcomes[place] for place in range(len(happened))]
 
     def delete(self, job_ids: Sequence[str], as_read: Sequence[Job] | None = None) -> int:
@@ -351,12 +377,12 @@ class JobStore:
             as_read: their records: those stay that say anything else by now. None: whatever they say.
         """
         _, found = self._load(job_ids)
-        known = [_read(job_id, one) for job_id, one in zip(job_ids, found, strict=True) if _exists(one)]
+        known = [_known(job_id, one) for job_id, one in zip(job_ids, found, strict=True) if _exists(one)]
         expected = None if as_read is None else {job.id: job for job in as_read}
         deletions = [
-            Deletion.of(self.keys, job, version)
-            for job, version in known
-            if job.status.final and (expected is None or expected[job.id] == job)
+            Deletion.of(self.keys, one.job, one.version)
+            for one in known
+            if one.job.status.final and (expected is None or expected[one.job.id] == one.job)
         ]
         shared = [self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.campaigns, self.keys.contents]
         keys = [*shared, *(key for one in deletions for key in one.keys)]
@@ -421,10 +447,12 @@ class JobStore:
         _not_refused(answers)
         return created
 
-    def _try(self, happened: Sequence[tuple[str, Event]]) -> list[Applied | Exception | None]:
-        """Read, decide and write once, each job at most once. None where somebody else wrote in between."""
+    def _try(
+        self, happened: Sequence[tuple[str, Event]], known: Mapping[str, Known]
+    ) -> list[Applied | Exception | None]:
+        """Decide and write once, each job at most once; reads what is not known. None where somebody else wrote."""
         try:
-            now, found = self._load([job_id for job_id, _ in happened])
+            now, found = self._recall([job_id for job_id, _ in happened], known)
         except StoreUnavailable as error:
             return [error] * len(happened)
         name = new_name()
@@ -432,17 +460,25 @@ class JobStore:
         writes: dict[int, Write] = {}
         for place, ((job_id, event), record) in enumerate(zip(happened, found, strict=True)):
             try:
-                job, version = _read(job_id, record)
-                change = advance(job, event, Moment(now, self._chance.random(), self.policy))
+                read = record if isinstance(record, Known) else _known(job_id, record)
+                change = advance(read.job, event, Moment(now, self._chance.random(), self.policy))
                 if change is None:
-                    outcomes[place] = Applied(job, job)
+                    # What means nothing to a record that may be old may mean something to the newest.
+                    outcomes[place] = None if read is record else Applied(read.job, read.job, read)
                 else:
                     change = self._with_orders(change)
-                    writes[place] = Write.of(self.keys, job, change, event, version, now, name)
+                    writes[place] = Write.of(self.keys, read.job, change, event, read.version, now, name)
             except Exception as error:  # noqa: BLE001  (whatever is wrong with one is no reason to fail the others)
                 outcomes[place] = error
         outcomes |= zip(writes, self._save(list(writes.values()), now), strict=True)
         return [outcomes[place] for place in range(len(happened))]
+
+    def _recall(self, job_ids: Sequence[str], known: Mapping[str, Known]) -> tuple[datetime, Sequence[Any]]:
+        """As `_load`; without a round trip where all of it is known."""
+        now = self._clock.now()
+        if now is not None and all(job_id in known for job_id in job_ids):
+            return now, [known[job_id] for job_id in job_ids]
+        return self._load(job_ids)
 
     def _with_orders(self, change: Change) -> Change:
         """The follow-ups of a change with their places in the order of all jobs."""
@@ -462,7 +498,9 @@ class JobStore:
             answers: list[Any] = pipeline.execute(raise_on_error=False)
             if isinstance(answers[0], Exception):
                 raise answers[0]
-        return to_time(*answers[0]), answers[1:]
+        now = to_time(*answers[0])
+        self._clock.set(now)
+        return now, answers[1:]
 
     def _save(self, writes: Sequence[Write], now: datetime) -> list[Applied | Exception | None]:
         """Write what was decided, in one round trip. None where somebody else wrote in between."""
@@ -486,7 +524,7 @@ class JobStore:
     def _outcome(self, write: Write, answer: Sequence[Any]) -> Applied | Exception | None:
         match [to_text(part) for part in answer]:
             case ["saved"]:
-                return Applied(write.before, write.after)
+                return Applied(write.before, write.after, Known(write.after, write.version))
             case ["stale"]:
                 return None
             case ["full"]:
@@ -532,7 +570,7 @@ def _exists(record: Any) -> bool:
     return isinstance(record, Exception) or record[0] is not None
 
 
-def _read(job_id: str, record: Any) -> tuple[Job, str]:
+def _known(job_id: str, record: Any) -> Known:
     """The job and its version, from what the server has of it."""
     with unavailable():
         if isinstance(record, Exception):
@@ -540,7 +578,7 @@ def _read(job_id: str, record: Any) -> tuple[Job, str]:
     doc, version = record
     if doc is None:
         raise JobNotFound(f"there is no job {job_id!r}; `blendq campaign list` shows what there is")
-    return from_doc(doc), to_text(version)
+    return Known(from_doc(doc), to_text(version))
 
 
 def _not_refused(answers: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:

@@ -88,10 +88,14 @@ class Creation:
 
 @dataclass(frozen=True)
 class Write:
-    """The change, and its keys and arguments. It has a name of its own, so that it is known when it is repeated."""
+    """The change, and its keys and arguments. It has a name of its own, so that it is known when it is repeated.
+
+    `version` is that of the record once this is written.
+    """
 
     before: Job
     after: Job
+    version: str
     keys: Sequence[str]
     args: Sequence[str | bytes]
 
@@ -158,7 +162,7 @@ class Write:
         facts["keys"] = len(own)
         line = HistoryEntry.of(event, before, after, change.detail, now).to_line()
         facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
-        return cls(before, after, own, (to_kept(after), LINES.pack(line), facts_json))
+        return cls(before, after, str(int(version) + 1), own, (to_kept(after), LINES.pack(line), facts_json))
 
 
 @dataclass(frozen=True)

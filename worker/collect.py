@@ -22,8 +22,8 @@ def collect(context: Context, job_id: str) -> None:
 
     Safe to repeat at any point: the picture is kept by its content, and the record changes only once.
     """
-    job = context.store.get(job_id)
-    attempt = job.attempt
+    known = context.store.read(job_id)
+    job, attempt = known.job, known.job.attempt
     if job.status is not Status.COLLECTING or attempt is None or attempt.image_url is None:
         return
     try:
@@ -35,7 +35,7 @@ def collect(context: Context, job_id: str) -> None:
     except OSError as error:  # our own disk: full, most likely
         _failed(context, job_id, f"the picture cannot be kept: {error.strerror}")
         return
-    applied = context.store.apply(job_id, Collected(attempt.number, _picture(stored, url)))
+    applied = context.store.apply(job_id, Collected(attempt.number, _picture(stored, url)), known=known)
     wake_up(context.store, context.wakeups, applied)
     if context.settings.fetch_seeds and applied.changed and applied.after.seed is None:
         _ask_for_seed(context, job, attempt)

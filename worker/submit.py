@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import assert_never
 
 from jobs.errors import BlendqError, JobNotFound, PictureMissing, StoreUnavailable
@@ -50,24 +49,23 @@ def submit(context: Context, job_id: str) -> None:
     if not claimed.changed:
         _log.info("job=%s is %s: nothing to submit", job_id, claimed.after.status)
         return
-    job = claimed.after
+    commit = Committer(context, claimed)
     with context.keeper.holding(job_id, Status.SUBMITTING, Status.COMMITTED):
-        event = _upload(context, job)
-        applied = _record(context, job, event)
+        event = _upload(context, claimed.after, commit)
+        applied = _record(context, commit.last, event)
     if applied is None:
         return
     if isinstance(event, Answer):
-        _heed(context, job.upstream, event)
+        _heed(context, claimed.after.upstream, event)
     wake_up(context.store, context.wakeups, applied)
 
 
-def _upload(context: Context, job: Job) -> Answer | NoAnswer:
+def _upload(context: Context, job: Job, commit: Committer) -> Answer | NoAnswer:
     """What came of the upload."""
     number = job.current
     try:
         proxy = context.proxies.of(job.upstream)
-        body, commit = _body(context, job, proxy), _committer(context, job)
-        verdict = proxy.submit(body, commit, context.keeper.stop_when_leaving)
+        verdict = proxy.submit(_body(context, job, proxy), commit, context.keeper.stop_when_leaving)
     except PictureMissing as error:
         return Answer(number, AnswerKind.INVALID, description=str(error))
     except CannotCarryOnError as error:
@@ -98,18 +96,26 @@ def _picture(context: Context, digest: str) -> Picture:
     return Picture(stored.media_type, stored.path, stored.bytes)
 
 
-def _committer(context: Context, job: Job) -> Callable[[], None]:
-    """Called when all but the last byte is sent; returns only when the commit is durable and ours, and still fresh."""
+class Committer:
+    """Called when all but the last byte is sent; returns only when the commit is durable and ours, and still fresh.
 
-    def commit() -> None:
+    `last` is what was written last: the commit, once it is; until then the claim.
+    """
+
+    def __init__(self, context: Context, claimed: Applied) -> None:
+        self._context = context
+        self.last = claimed
+
+    def __call__(self) -> None:
+        job, store = self.last.after, self._context.store
         began = time.monotonic()
-        if not context.store.apply(job.id, Commit(job.current)).changed:
+        committed = store.apply(job.id, Commit(job.current), known=self.last.known)
+        if not committed.changed:
             raise LeaseLostError(f"job {job.id}: the lease on attempt {job.current} is lost")
         # Whoever was stopped meanwhile may have been given up, and the job parked and ordered again by a person.
-        if time.monotonic() - began > context.store.policy.lease_seconds:
+        if time.monotonic() - began > store.policy.lease_seconds:
             raise LeaseLostError(f"job {job.id}: the commit of attempt {job.current} took longer than its lease")
-
-    return commit
+        self.last = committed
 
 
 def _event(number: int, verdict: Verdict | NotSent) -> Answer | NoAnswer:
@@ -129,15 +135,15 @@ def _event(number: int, verdict: Verdict | NotSent) -> Answer | NoAnswer:
             assert_never(verdict)
 
 
-def _record(context: Context, job: Job, event: Answer | NoAnswer) -> Applied | None:
+def _record(context: Context, last: Applied, event: Answer | NoAnswer) -> Applied | None:
     """Write the answer down, however long Redis is away or without its data: it may have been paid for.
 
     Past a limit the job is left to whoever finds its lease ended, and settles it by asking the API.
     """
-    give_up_at = time.monotonic() + RECORD_LIMIT_SECONDS
+    job, give_up_at = last.after, time.monotonic() + RECORD_LIMIT_SECONDS
     while True:
         try:
-            return context.store.apply(job.id, event)
+            return context.store.apply(job.id, event, known=last.known)
         except (StoreUnavailable, JobNotFound) as error:
             if time.monotonic() > give_up_at:
                 _log.error("job=%s attempt=%d answer not recorded: %s", job.id, job.current, error)

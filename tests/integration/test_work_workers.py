@@ -47,11 +47,11 @@ def test_a_worker_that_lost_its_lease_does_not_send_the_last_byte(open_bench: Op
     bench = open_bench("plus")
     bench.add()
     bench.store.apply("job_1", events.Release())
-    stale = bench.store.apply("job_1", events.Claim("slow")).after
+    stale = bench.store.apply("job_1", events.Claim("slow"))
     taken_over: list[events.Event] = [events.Cancel(), events.Retry(), events.Release(), events.Claim("quick")]
     for event in taken_over:
         bench.store.apply("job_1", event)
-    event = submit_room._upload(bench.context, stale)
+    event = submit_room._upload(bench.context, stale.after, submit_room.Committer(bench.context, stale))
     assert isinstance(event, events.Answer)
     assert event.kind is events.AnswerKind.GIVEN_UP
     assert not bench.store.apply("job_1", event).changed, "the job is another worker's now"
@@ -66,9 +66,9 @@ def test_a_worker_that_is_to_leave_gives_its_upload_up_for_free(open_bench: Open
     bench = open_bench("plus")
     bench.add()
     bench.store.apply("job_1", events.Release())
-    claimed = bench.store.apply("job_1", events.Claim("w1")).after
+    claimed = bench.store.apply("job_1", events.Claim("w1"))
     bench.context.leaving.set()
-    event = submit_room._upload(bench.context, claimed)
+    event = submit_room._upload(bench.context, claimed.after, submit_room.Committer(bench.context, claimed))
     assert bench.store.apply("job_1", event).after.status is Status.WAITING
     assert bench.accepted() == []
     bench.add("job_2")
