@@ -20,8 +20,6 @@ _SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGSTOP}
 _POISON = ".poison"
 # A notice was taken by its endpoint, and nobody knows yet.
 AFTER_NOTICE = "after-notice"
-# The chunk at which an upload counts as half way: some of it is out, and some is not.
-MIDDLE_CHUNK = 2
 
 
 @dataclass(frozen=True)
@@ -126,9 +124,11 @@ def set_up(traps: Traps) -> None:
 
     def watched_stream(self: Body, *arguments: Any, **named: Any) -> Generator[bytes]:
         for index, chunk in enumerate(stream(self, *arguments, **named)):
-            if index == MIDDLE_CHUNK:
+            half = 0 if index else len(chunk) // 2  # of a small body the first chunk is all but the last byte
+            if half:
+                yield chunk[:half]
                 traps.spring("mid-upload")
-            yield chunk
+            yield chunk[half:]
         traps.spring("after-last-byte")
 
     def watched_submit(*arguments: Any) -> None:

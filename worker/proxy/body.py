@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +22,7 @@ from jobs.request import BlendRequest
 # A multiple of 3, so that no chunk but a picture's last one is padded; and 64 KiB on the wire, one write: `progress`
 # is called between any two writes, so that a slow upload can show that it lives.
 CHUNK_BYTES = 48 << 10
+WRITE_BYTES = CHUNK_BYTES // 3 * 4
 
 _MEDIA_TYPE = re.compile(r"image/[A-Za-z0-9.+-]{1,64}")
 _OPENING = b'{"base64Array":['
@@ -59,7 +60,7 @@ class Body(ABC):
         Raises:
             PictureMissing: a file is missing, unreadable or not of its announced length. Always before `commit`.
         """
-        for index, chunk in enumerate(self._all_but_the_last_byte()):
+        for index, chunk in enumerate(_gathered(self._all_but_the_last_byte())):
             if index and progress is not None:
                 progress()
             yield chunk
@@ -114,6 +115,19 @@ class BlendBody(Body):
             yield from _base64_of(picture)
             yield b'"'
         yield self._closing[:-1]
+
+
+def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same in fewer writes, each of which passes through several layers: small pieces go together."""
+    together: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if together and size + len(piece) > WRITE_BYTES:
+            yield b"".join(together)
+            together, size = [], 0
+        together.append(piece)
+        size += len(piece)
+    yield b"".join(together)
 
 
 def _prefix(index: int, picture: Picture) -> bytes:
