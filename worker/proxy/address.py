@@ -7,7 +7,6 @@ from importlib import metadata
 from urllib.parse import quote
 
 import httpx
-import pybase64
 
 from jobs.errors import SettingsError
 from jobs.upstreams import ApiAuth
@@ -41,13 +40,6 @@ def headers(key: str | None, auth: ApiAuth) -> dict[str, str]:
     if not key:
         return common
     return common | ({"Authorization": f"Bearer {key}"} if auth is ApiAuth.BEARER else {"mj-api-secret": key})
-
-
-def credentials(url: httpx.URL) -> dict[str, str]:
-    """What the user and the password in an address, if there are any, ask to be sent (RFC 7617)."""
-    if not url.userinfo:
-        return {}
-    return {"Authorization": f"Basic {pybase64.b64encode(f'{url.username}:{url.password}'.encode()).decode()}"}
 
 
 def path_segment(task_id: str) -> str:

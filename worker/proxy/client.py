@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import httpcore
 import httpx
 
 from jobs.errors import UsageError
 from jobs.settings import Settings
 from jobs.upstreams import ApiAuth, Upstream
 from worker.proxy import lookups
-from worker.proxy.address import checked_url, credentials, headers, path_segment
+from worker.proxy.address import checked_url, headers, path_segment
 from worker.proxy.answers import NotSent, Refused, Unsure, Verdict, decide
 from worker.proxy.body import Body
 from worker.proxy.exchange import BodyStopped, Failure, Upload, exchange
@@ -24,7 +22,7 @@ from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, NotCa
 from worker.proxy.redaction import Redaction
 from worker.proxy.reply import RawAnswer
 from worker.proxy.task import TaskView
-from worker.proxy.transport import Deadline, Wire
+from worker.proxy.transport import FRESH, BoundedTransport, Deadline
 
 MAX_ANSWER_BYTES = 256 << 10
 MAX_LIST_BYTES = 8 << 20
@@ -78,12 +76,21 @@ class ProxyClient:
         max_connections: int = 16,
     ) -> None:
         self.nested_account_filter = nested_account_filter
-        self._base_url = httpx.URL(checked_url(base_url))
+        self._base_url = checked_url(base_url)
         self._redaction = Redaction(key or "")
         self._timeouts = timeouts or Timeouts()
-        self._headers = headers(key, auth) | credentials(self._base_url)
-        self._headers |= {"Host": self._base_url.netloc.decode("ascii")}
-        self._wire = Wire(max_connections, KEEPALIVE_SECONDS)
+        self._http = httpx.Client(
+            headers=headers(key, auth),
+            timeout=httpx.Timeout(
+                connect=self._timeouts.connect,
+                write=self._timeouts.write,
+                read=self._timeouts.answer,
+                pool=self._timeouts.connect,
+            ),
+            transport=BoundedTransport(max_connections, KEEPALIVE_SECONDS),
+            follow_redirects=False,
+            trust_env=False,
+        )
 
     @classmethod
     def of(cls, upstream: Upstream, settings: Settings) -> Self:
@@ -107,7 +114,7 @@ class ProxyClient:
         )
 
     def __repr__(self) -> str:
-        return f"ProxyClient({str(self._base_url)!r})"
+        return f"ProxyClient({self._base_url!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +126,7 @@ class ProxyClient:
 
     def close(self) -> None:
         """Close all connections."""
-        self._wire.close()
+        self._http.close()
 
     def submit(
         self, body: Body, commit: Callable[[], None], progress: Callable[[], None] | None = None
@@ -141,10 +148,19 @@ class ProxyClient:
         """
         deadline = Deadline(self._timeouts.upload)
         upload = Upload(body, commit, progress, deadline, self._timeouts.answer)
-        about = {"Content-Type": "application/json", "Content-Length": str(body.content_length), "Connection": "close"}
-        request = self._request("POST", body.path, about, upload)
+        request = self._http.build_request(
+            "POST",
+            f"{self._base_url}{body.path}",
+            content=upload,
+            headers={
+                "Content-Type": "application/json",
+                "Content-Length": str(body.content_length),
+                "Connection": "close",
+            },
+            extensions={FRESH: True},
+        )
         try:
-            outcome = exchange(self._wire.fresh(request), deadline, MAX_ANSWER_BYTES)
+            outcome = exchange(self._http, request, deadline, MAX_ANSWER_BYTES)
         except BodyStopped:
             outcome = Failure("the body was stopped")
         finally:
@@ -214,35 +230,10 @@ class ProxyClient:
         max_bytes: int = MAX_ANSWER_BYTES,
     ) -> _Read | CannotTell:
         """One lookup, on a kept connection, all within the answer's time limit."""
-        about, content = {"Connection": "keep-alive"}, b""
-        if fields is not None:
-            content = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-            about["Content-Type"] = "application/json"
-        if method == "POST":
-            about["Content-Length"] = str(len(content))
-        request = self._request(method, path, about, content)
-        answer = exchange(self._wire.kept(request), Deadline(self._timeouts.answer), max_bytes)
+        request = self._http.build_request(method, self._base_url + path, json=fields)
+        answer = exchange(self._http, request, Deadline(self._timeouts.answer), max_bytes)
         outcome = CannotTell(answer.message, answered=False) if isinstance(answer, Failure) else read(answer)
         return self._redaction.apply(outcome)
-
-    def _request(
-        self, method: str, path: str, about: dict[str, str], content: bytes | Iterable[bytes]
-    ) -> httpcore.Request:
-        base, timeouts = self._base_url, self._timeouts
-        target = base.raw_path.rstrip(b"/") + path.encode("ascii")
-        limits = {
-            "connect": timeouts.connect,
-            "write": timeouts.write,
-            "read": timeouts.answer,
-            "pool": timeouts.connect,
-        }
-        return httpcore.Request(
-            method,
-            httpcore.URL(scheme=base.raw_scheme, host=base.raw_host, port=base.port, target=target),
-            headers=[*self._headers.items(), *about.items()],
-            content=content,
-            extensions={"timeout": limits},
-        )
 
 
 def _judge(outcome: RawAnswer | Failure, committed: bool) -> Verdict | NotSent:

@@ -6,16 +6,17 @@ The one place where foreign exceptions become values: `FAILURES` lists them all.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpcore
+import httpx
 
 from worker.proxy.body import Body
 from worker.proxy.reply import RawAnswer
-from worker.proxy.transport import Deadline, bounded_by
+from worker.proxy.transport import LOCATION, Deadline, bounded_by
 from worker.proxy.wire import clean
 
 # The most specific first. Tests hold this against everything that httpcore can raise.
@@ -95,21 +96,21 @@ class Upload:
         self._deadline.restart(self._answer_seconds)
 
 
-def exchange(
-    answered: AbstractContextManager[httpcore.Response], deadline: Deadline, max_bytes: int
-) -> RawAnswer | Failure:
-    """Send a request and read its answer, all before `deadline`.
+def exchange(http: httpx.Client, request: httpx.Request, deadline: Deadline, max_bytes: int) -> RawAnswer | Failure:
+    """Send `request` and read its answer, all before `deadline`.
 
     Args:
-        answered: sends the request; from `Wire`.
         max_bytes: of the answer's body, packed and unpacked; a longer one comes back truncated.
     """
-    with bounded_by(deadline), ExitStack() as exits:
+    with bounded_by(deadline):
         try:
-            answer = exits.enter_context(answered)
+            response = http.send(request, stream=True)
         except _TRANSPORT_ERRORS as error:
             return Failure(_words(error))
-        return _read(answer, max_bytes)
+        try:
+            return _read(response, max_bytes)
+        finally:
+            response.close()
 
 
 def _words(error: Exception) -> str:
@@ -118,39 +119,32 @@ def _words(error: Exception) -> str:
     return f"{words} ({detail})" if detail else words
 
 
-def _read(answer: httpcore.Response, max_bytes: int) -> RawAnswer:
+def _read(response: httpx.Response, max_bytes: int) -> RawAnswer:
     body, complete = bytearray(), False
-    headers = _headers(answer)
     with suppress(*_TRANSPORT_ERRORS, zlib.error):  # What came is kept: a status alone may decide.
-        complete = _read_body(answer, headers, body, max_bytes)
-    return RawAnswer(answer.status, headers, bytes(body), not complete, datetime.now(UTC))
+        complete = _read_body(response, body, max_bytes)
+    headers = dict(response.headers)
+    if location := response.extensions.get(LOCATION):
+        headers["location"] = location
+    return RawAnswer(response.status_code, headers, bytes(body), not complete, datetime.now(UTC))
 
 
-def _headers(answer: httpcore.Response) -> dict[str, str]:
-    """By their names in small letters; of those that come several times, all."""
-    found: dict[str, str] = {}
-    for raw_name, raw_value in answer.headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
-
-
-def _read_body(answer: httpcore.Response, headers: Mapping[str, str], body: bytearray, max_bytes: int) -> bool:
+def _read_body(response: httpx.Response, body: bytearray, max_bytes: int) -> bool:
     """Fill `body`; tell whether it is all of it. Plain bytes were asked for, but some servers pack regardless."""
-    packing = headers.get("content-encoding", "").strip().lower()
+    packing = response.headers.get("content-encoding", "").strip().lower()
     if packing in _NOT_PACKED:
-        for chunk in answer.iter_stream():
+        for chunk in response.iter_raw():
             body += chunk[: max_bytes - len(body) + 1]
             if len(body) > max_bytes:
                 return False
         return True
-    return packing in ("gzip", "x-gzip", "deflate") and _unpack(answer, body, max_bytes)
+    return packing in ("gzip", "x-gzip", "deflate") and _unpack(response, body, max_bytes)
 
 
-def _unpack(answer: httpcore.Response, body: bytearray, max_bytes: int) -> bool:
+def _unpack(response: httpx.Response, body: bytearray, max_bytes: int) -> bool:
     """Never makes more than `max_bytes` of what comes in: a small answer can unpack to gigabytes."""
     unpacker, packed_bytes = zlib.decompressobj(_ZLIB_OR_GZIP), 0
-    for chunk in answer.iter_stream():
+    for chunk in response.iter_raw():
         packed_bytes += len(chunk)
         body += unpacker.decompress(chunk, max_bytes - len(body) + 1)
         if len(body) > max_bytes or packed_bytes > max_bytes:

@@ -1,6 +1,6 @@
 """The wire under the client: connections whose every read and write ends at a deadline of the whole call.
 
-httpcore's timeouts are per read and per write, so a server that sends a byte now and then can hold a thread for hours.
+httpx's timeouts are per read and per write, so a server that sends a byte now and then can hold a thread for hours.
 Here the call's `Deadline` bounds each of them too. The bounds are firm for reads; a write may outlast the deadline by
 one write timeout, and a connect by what the name lookup takes (the resolver has its own limits).
 """
@@ -12,13 +12,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 import httpx
 
+# Names of request extensions, and of the answer extension that keeps a redirect's target.
+FRESH = "blendq.fresh"
+LOCATION = "blendq.location"
+
 # Small enough that the deadline is looked at often, and that the kernel takes one in one or two sends.
 _WRITE_BYTES = 64 << 10
+# httpx would follow up on these: refuse an answer whose Location it cannot parse, and send cookies back.
+_DROPPED_HEADERS = (b"location", b"set-cookie")
 
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
@@ -112,46 +118,66 @@ class _BoundedBackend(httpcore.NetworkBackend):
             raise httpcore.ConnectError(f"not a host name: {host}") from error
 
 
-class Wire:
-    """Connections to the API, bounded by the current `Deadline`. Raises httpcore's exceptions.
+class _AnswerStream(httpx.SyncByteStream):
+    def __init__(self, stream: Iterable[bytes]) -> None:
+        self._stream = stream
 
-    No retries, no redirects, no cookies, no network proxies, nothing from the environment.
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._stream
+
+    def close(self) -> None:
+        if hasattr(self._stream, "close"):
+            self._stream.close()
+
+
+class BoundedTransport(httpx.BaseTransport):
+    """httpx's transport, on connections bounded by the current `Deadline`. Raises httpcore's exceptions.
+
+    No retries, no proxies, nothing from the environment. A request with the extension FRESH gets a connection of its
+    own: a kept one may be closed by the server at the very moment the request goes out, and after the last byte that
+    would leave a submission in doubt.
 
     Args:
-        max_connections: at once, of those that are kept.
+        max_connections: at once, for each of the two kinds.
         keepalive_seconds: how long an idle connection is kept.
     """
 
     def __init__(self, max_connections: int, keepalive_seconds: float) -> None:
-        self._ssl = httpx.create_ssl_context(trust_env=False)
-        self._backend = _BoundedBackend()
-        self._kept = httpcore.ConnectionPool(
-            ssl_context=self._ssl,
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections,
+        context = httpx.create_ssl_context(trust_env=False)
+        self._kept = self._pool(context, max_connections, max_connections, keepalive_seconds)
+        self._fresh = self._pool(context, max_connections, 0, 0.0)
+
+    @staticmethod
+    def _pool(context: ssl.SSLContext, most: int, kept: int, keepalive_seconds: float) -> httpcore.ConnectionPool:
+        return httpcore.ConnectionPool(
+            ssl_context=context,
+            max_connections=most,
+            max_keepalive_connections=kept,
             keepalive_expiry=keepalive_seconds,
             retries=0,
-            network_backend=self._backend,
+            network_backend=_BoundedBackend(),
         )
 
-    @contextmanager
-    def fresh(self, request: httpcore.Request) -> Iterator[httpcore.Response]:
-        """The answer, on a connection of its own.
-
-        A kept one may be closed by the server at the very moment the request goes out, and after the last byte that
-        would leave a submission in doubt.
-        """
-        with httpcore.HTTPConnection(request.url.origin, self._ssl, network_backend=self._backend) as connection:
-            yield connection.handle_request(request)
-
-    @contextmanager
-    def kept(self, request: httpcore.Request) -> Iterator[httpcore.Response]:
-        """The answer, on whichever connection is free."""
-        answer = self._kept.handle_request(request)
-        try:
-            yield answer
-        finally:
-            answer.close()
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        pool = self._fresh if request.extensions.get(FRESH) else self._kept
+        url = request.url
+        answer = pool.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=cast("httpx.SyncByteStream", request.stream),
+                extensions=request.extensions,
+            )
+        )
+        location = next((value for name, value in answer.headers if name.lower() == b"location"), b"")
+        return httpx.Response(
+            answer.status,
+            headers=[pair for pair in answer.headers if pair[0].lower() not in _DROPPED_HEADERS],
+            stream=_AnswerStream(cast("Iterable[bytes]", answer.stream)),
+            extensions=dict(answer.extensions) | {LOCATION: location.decode("latin-1")},
+        )
 
     def close(self) -> None:
         self._kept.close()
+        self._fresh.close()
