@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jobs.errors import PictureMissing
 from jobs.request import BlendRequest, BotType, Dimensions, Mode
-from worker.proxy.body import CHUNK_BYTES, BlendBody, Picture
+from worker.proxy.body import CHUNK_BYTES, WRITE_BYTES, BlendBody, Picture
 
 STATE = 'token und ‘mehr’ "\\/\u0000\u2028\ud800🙂'
 
@@ -127,6 +127,13 @@ def test_a_commit_that_fails_keeps_the_last_byte_back(tmp_path: Path) -> None:
         json.loads(sent)
 
 
+def test_what_is_small_goes_out_in_few_writes(tmp_path: Path) -> None:
+    small = body_of(pictures(tmp_path, *[bytes(1000)] * 2))
+    assert len(list(small.stream(Commit()))) == 2, "all but the last byte, and that"
+    large = body_of(pictures(tmp_path, *[bytes(3 * CHUNK_BYTES)] * 2))
+    assert max(map(len, large.stream(Commit()))) <= WRITE_BYTES
+
+
 def test_a_body_can_be_streamed_again(tmp_path: Path) -> None:
     body = body_of(pictures(tmp_path, b"a", b"b"))
     assert b"".join(body.stream(Commit())) == b"".join(body.stream(Commit()))
@@ -136,7 +143,7 @@ def test_progress_is_called_between_chunks_and_may_abort(tmp_path: Path) -> None
     body = body_of(pictures(tmp_path, b"a" * 5 * CHUNK_BYTES, b"b"))
     commit, progress = Commit(), Commit()
     chunks = len(list(body.stream(commit, progress)))
-    assert progress.calls == chunks - 2  # Between those before the commit.
+    assert progress.calls == chunks - 1  # Before every chunk but the first: before the commit, too.
     abort, commit = Commit(TimeoutError("stop")), Commit()
     with pytest.raises(TimeoutError):
         list(body.stream(commit, abort))

@@ -60,10 +60,10 @@ class Body(ABC):
         Raises:
             PictureMissing: a file is missing, unreadable or not of its announced length. Always before `commit`.
         """
-        for index, chunk in enumerate(_gathered(self._all_but_the_last_byte())):
-            if index and progress is not None:
-                progress()
+        for chunk in _gathered(self._all_but_the_last_byte()):
             yield chunk
+            if progress is not None:
+                progress()
         commit()
         yield b"}"
 
