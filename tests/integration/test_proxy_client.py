@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
 import logging
@@ -55,6 +56,16 @@ def test_an_accepted_submission(stage: Stage, auth: ApiAuth, key: str | None, se
     assert len(request.body) == body.content_length == int(request.headers["content-length"])
     assert len(json.loads(request.body)["base64Array"]) == 2
     assert commit.calls == 1
+
+
+def test_an_address_may_carry_a_user_and_a_password(stage: Stage) -> None:
+    """For a network proxy in front of the API."""
+    server = stage.server(take(ACCEPTED))
+    url = server.url.replace("http://", "http://me:p%40ss@")
+    assert isinstance(stage.client(url).submit(stage.body(), Commit()), Accepted)
+    headers = server.connections[0].headers
+    assert headers["authorization"] == f"Basic {base64.b64encode(b'me:p@ss').decode()}"
+    assert headers["host"] == server.url.removeprefix("http://")
 
 
 def test_the_last_byte_waits_for_the_commit(stage: Stage) -> None:
