@@ -28,6 +28,7 @@ from jobs.policy import Policy
 from jobs.queue import QUEUE_LISTS, make_app
 from jobs.server import connect, server_time, to_text, without_password
 from jobs.settings import Settings
+from jobs.slots.pins import Pin, doors_for
 from jobs.store import JobStore
 from jobs.upstreams import Upstream
 from producer.upstream import reports
@@ -211,6 +212,10 @@ def _pauses(store: JobStore, settings: Settings) -> Iterator[Finding]:
         if one.stray:
             says = f"{one.name} has jobs of ours, and is not in the settings: nobody asks about them"
             yield Finding("upstreams", Level.WRONG, says, "name it again with its url and key, until they are done")
+    for queue in store.turns.queues() if settings.apis else []:
+        if not doors_for(Pin.parse(queue.pin), settings.apis):
+            says = f"jobs of campaign {queue.campaign} wait for {Pin.parse(queue.pin).words}, which no upstream has"
+            yield Finding("upstreams", Level.WRONG, says, "name one that does, or cancel them")
 
 
 def _workers(settings: Settings) -> Iterator[Finding]:

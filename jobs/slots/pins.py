@@ -23,6 +23,16 @@ class Pin(NamedTuple):
     def __str__(self) -> str:
         return f"{self.upstream}|{','.join(self.modes)}|{self.instance}" if any(self) else ""
 
+    @property
+    def words(self) -> str:
+        """For people."""
+        asked = (
+            self.upstream and f"upstream {self.upstream}",
+            self.modes and f"mode {' or '.join(self.modes)}",
+            self.instance and f"account {self.instance}",
+        )
+        return ", ".join(one for one in asked if one)
+
     @classmethod
     def parse(cls, text: str) -> Pin:
         if not text:

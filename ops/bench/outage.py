@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,7 +37,7 @@ CAMPAIGN = "outage"
 SPARE = 1.5
 SETTLING_TASKS = 2
 ENDING_SECONDS = 300.0
-UNFINISHED = [status.value for status in Status if not status.final]
+UNDER_WAY = [status.value for status in Status if not status.final and status is not Status.WAITING]
 NAMES = ("one", "two", "three", "four")
 
 
@@ -147,31 +147,30 @@ def _sample(name: str, api: Api, store: JobStore, at: float) -> Sample:
 
 
 def finish(apis: Mapping[str, Api], producer: Producer) -> Ledger:
-    """Give up what was not begun, let the rest end, and compare the APIs' ledgers with the records."""
+    """Begin nothing more, let the rest end, and compare the APIs' ledgers with the records."""
     campaign = producer.campaign(CAMPAIGN)
-    begun = {job.id for job in campaign.jobs() if job.attempts}
-    campaign.cancel(but=begun)
+    campaign.pause()
     deadline = time.monotonic() + ENDING_SECONDS
-    while time.monotonic() < deadline and any(producer.store.counts(CAMPAIGN).get(one) for one in UNFINISHED):
+    while time.monotonic() < deadline and any(producer.store.counts(CAMPAIGN).get(one) for one in UNDER_WAY):
         time.sleep(SAMPLE_SECONDS)
-    statuses = {job.id: job.status for job in campaign.jobs()}
-    return judged(begun, statuses, {name: api.accepted() for name, api in apis.items()})
+    campaign.cancel()
+    statuses = {job.id: job.status for job in campaign.jobs() if job.claims}
+    return judged(statuses, {name: api.accepted() for name, api in apis.items()})
 
 
-def judged(begun: Collection[str], statuses: Mapping[str, Status], entries: Mapping[str, Sequence[Any]]) -> Ledger:
+def judged(statuses: Mapping[str, Status], entries: Mapping[str, Sequence[Any]]) -> Ledger:
     """
     Args:
-        begun: the jobs that were submitted, or may have been.
-        statuses: what became of all jobs.
+        statuses: what became of the jobs that were begun.
         entries: of each API's ledger.
     """
     tokens = {name: [entry["token"].partition("/")[0] for entry in each] for name, each in entries.items()}
     paid = Counter(job for jobs in tokens.values() for job in jobs)
-    found = Ledger(len(begun), dict(Counter(statuses[name].value for name in begun)))
+    found = Ledger(len(statuses), dict(Counter(status.value for status in statuses.values())))
     found.paid = {name: len(jobs) for name, jobs in tokens.items()}
     found.twice = sorted(name for name, count in paid.items() if count > 1)
-    strange = paid.keys() - set(begun)  # paid for, and the record does not know
-    found.lost = sorted(strange | {name for name in begun if not statuses[name].final})
+    strange = paid.keys() - statuses.keys()  # paid for, and no record says so
+    found.lost = sorted(strange | {name for name, status in statuses.items() if not status.final})
     return found
 
 

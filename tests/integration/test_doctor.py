@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from jobs.epoch import Epoch
+from jobs.events import Release
 from jobs.keys import Keys
 from jobs.policy import Policy
+from jobs.request import Mode
 from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
@@ -24,6 +26,7 @@ from ops.ownership import Ownership
 from ops.sandbox.process import SandboxProcess
 from tests.integration.listening import listening
 from tests.ports import free_port
+from tests.unit.lifecycle_world import new_job
 
 KEY = "key-of-the-doctors-test"
 
@@ -91,6 +94,35 @@ def test_lost_records_and_a_pause(settings: Settings) -> None:
     found = findings(settings)
     assert (found["records"].level, found["submitting"].level) == (Level.WRONG, Level.WRONG)
     assert "HTTP 401" in found["submitting"].says
+
+
+def test_each_of_several_apis_is_told_with_what_waits_for_none(settings: Settings, tmp_path: Path) -> None:
+    """One is well, one refuses the key, one is no longer named though it has a job; and nobody serves a mode."""
+    upstreams = [{"name": "one", "key": KEY}, {"name": "two", "key": "another-key-altogether"}]
+    (tmp_path / "api").mkdir()
+    with connect(settings.redis_address()) as client, SandboxProcess(tmp_path / "api", "--api-key", KEY) as api:
+        store = JobStore(client, Policy())
+        now = store.now()
+        jobs = [new_job(id="job_1", created_at=now, due_at=now), new_job(id="job_2", created_at=now, due_at=now)]
+        turbo = jobs[1].request.model_copy(update={"modes": (Mode.TURBO,)})
+        store.create([jobs[0], jobs[1].but(request=turbo)])
+        store.apply("job_1", Release("gone"))
+        store.circuit.pause("quota", "empty", 60, "two")
+        listed = [one | {"url": api.url, "modes": ["FAST"]} for one in upstreams]
+        found = list(doctor.examine(Settings(data_dir=settings.data_dir, upstreams=listed)))
+        store.circuit.resume("two")
+    said = [(one.name, one.level, one.says) for one in found if one.name.startswith(("api o", "api t", "sub", "up"))]
+    assert KEY not in str(said)
+    assert [(name, level) for name, level, _ in said if "clock" not in name] == [
+        ("submitting", Level.WRONG),
+        ("upstreams", Level.WRONG),
+        ("upstreams", Level.WRONG),
+        ("api one", Level.OK),
+        ("api two", Level.WRONG),
+    ]
+    assert "to two is paused (quota)" in said[0][2]
+    assert "gone has jobs of ours" in said[1][2]
+    assert "wait for mode TURBO, which no upstream has" in said[2][2]
 
 
 @pytest.mark.parametrize("hours", [-1, 1])

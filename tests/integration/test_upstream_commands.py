@@ -13,6 +13,7 @@ from jobs.job import TaskStatus
 from jobs.request import BlendRequest
 from jobs.slots.flow import START_SLOTS
 from producer import Producer
+from producer.api.health_routes import _metrics
 
 
 @pytest.fixture
@@ -49,6 +50,37 @@ def test_the_upstream_is_told_with_its_shares_and_its_moves(full: Producer, call
     assert "60.0% 1, 20.0% 22, 20.0% 23" in said
     assert "3 -> 2" in said
     assert call("upstream", "show", "another").code == 2
+
+
+def test_each_of_several_is_told(
+    blends: Producer, call: Any, pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also jobs that only some accounts may take, and an API that is no longer named."""
+    listed = [
+        {"name": "default", "url": "https://one.example", "key": "k"},
+        {"name": "spare", "url": "https://two.example"},
+    ]
+    monkeypatch.setenv("BLENDQ_UPSTREAMS", json.dumps(listed))
+    for number, door in enumerate(("spare", "spare/FAST", "old")):
+        job = blends.enqueue(BlendRequest(images=tuple(pictures)), idempotency_key=f"{pictures[0]}-door-{number}")
+        blends.store.apply(job.id, events.Release(door))
+    blends.store.circuit.pause("key", "HTTP 401", 60, "spare")
+    told = {one["name"]: one for one in json.loads(call("upstream", "list", "--json").out)}
+    assert [(name, one["in_use"], one["in_settings"]) for name, one in told.items()][1:] == [
+        ("spare", 1, True),
+        ("old", 1, False),
+    ]
+    assert [(one["name"], one["in_use"]) for one in told["spare"]["pinned"]] == [("spare/FAST", 1)]
+    said = call("upstream", "list").out
+    assert "paused: HTTP 401" in said
+    assert "not in the settings, though it has jobs of ours" in said
+    assert "spare/FAST" in call("upstream", "show", "spare").out
+    assert "HTTP 401" in call("resume", "spare").err
+    assert call("resume", "nobody").code == 2
+    assert json.loads(call("upstream", "show", "spare", "--json").out)["paused"] is None
+    metrics = "".join(f"{line}\n" for line in _metrics(blends))
+    assert 'blendq_slots_held{upstream="spare/FAST"} 1' in metrics
+    assert 'blendq_upstream_paused{upstream="spare"} 0' in metrics
 
 
 def test_a_number_that_is_set_is_told_as_such(blends: Producer, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:

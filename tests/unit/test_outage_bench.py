@@ -39,8 +39,8 @@ def test_each_api_has_a_plot_of_its_own() -> None:
 
 
 def test_the_ledgers_say_what_was_paid_twice_and_what_is_lost() -> None:
-    statuses = dict.fromkeys("abc", Status.SUCCEEDED) | {"d": Status.UNSURE, "e": Status.WAITING}
+    statuses = dict.fromkeys("abc", Status.SUCCEEDED) | {"d": Status.UNSURE}
     entries = {"one": [{"token": "a/1"}, {"token": "b/1"}], "two": [{"token": "a/2"}, {"token": "e/1"}]}
-    found = judged("abcd", statuses, entries)
+    found = judged(statuses, entries)
     assert (found.jobs, found.paid, found.ended) == (4, {"one": 2, "two": 2}, {"succeeded": 3, "unsure": 1})
     assert (found.twice, found.lost) == (["a"], ["d", "e"])
