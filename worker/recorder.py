@@ -1,8 +1,9 @@
 """Recorder: writes callbacks into the records, and says at once when it cannot keep up.
 
-The store blocks, so it is called on threads of its own. Whichever is free takes all callbacks that wait, and writes
+The store blocks, so it is called on a thread of its own. When it is free it takes all callbacks that wait, and writes
 them together: they share the round trips, and the flush to the disk. Only so many may wait, and only for so long: the
-API hears "later" soon rather than nothing for long, and what it does not send again is found by asking.
+API hears "later" soon rather than nothing for long, and what it does not send again is found by asking. A second writer
+would only fight with the first, and with the loop, for the interpreter's lock.
 
 A callback costs no task and no timer of its own: it is answered by whoever wrote it, and one timer is for the oldest.
 """
@@ -24,10 +25,8 @@ from jobs.store import Applied, JobStore
 from worker.http import Answer
 from worker.waking import wake_up, wakes_somebody
 
-# One decides while the other waits for the disk.
-WRITERS = 2
 # So many are written together: enough to share a flush, few enough that the first does not wait long for the last.
-MAX_BATCH = 64
+MAX_BATCH = 128
 # Few enough that the last of them is answered soon on a slow machine too; the others hear "later" at once.
 MAX_WAITING = 512
 # Batches. Sending wake-ups is slower than writing; what would pile up is left to the sweep.
@@ -72,8 +71,8 @@ class Recorder:
         self._waiting: deque[_Callback] = deque()
         self._unanswered: deque[_Callback] = deque()  # and those that are being written; the oldest first
         self._timer: asyncio.TimerHandle | None = None
-        self._threads = ThreadPoolExecutor(WRITERS, "record")
-        self._writers: set[asyncio.Task[None]] = set()
+        self._thread = ThreadPoolExecutor(1, "record")
+        self._writer: asyncio.Task[None] | None = None
         # Wake-ups are sent after the answer: what gets lost here is found by the sweep.
         self._bell = ThreadPoolExecutor(1, "wake-up")
         self._bell_room = threading.BoundedSemaphore(MAX_FOLLOW_UPS_WAITING)
@@ -95,10 +94,8 @@ class Recorder:
         self._unanswered.append(callback)
         if self._timer is None:
             self._timer = loop.call_at(callback.until, self._give_up)
-        if len(self._writers) < WRITERS:
-            writer = loop.create_task(self._write_all())
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+        if self._writer is None or self._writer.done():
+            self._writer = loop.create_task(self._write_all())
         return callback.answer
 
     async def ping(self) -> None:
@@ -108,14 +105,14 @@ class Recorder:
         """
         try:
             async with asyncio.timeout(self._store_seconds):
-                await asyncio.get_running_loop().run_in_executor(self._threads, self._store.ping)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._store.ping)
         except TimeoutError as error:
             raise self._too_slow() from error
 
     def close(self) -> None:
         """Drop what waits, and wait for what is on its way."""
-        for threads in (self._threads, self._bell):
-            threads.shutdown(cancel_futures=True)
+        for thread in (self._thread, self._bell):
+            thread.shutdown(cancel_futures=True)
 
     def _too_slow(self) -> Overloaded:
         return Overloaded(f"the store did not answer in {self._store_seconds:g} s")
@@ -139,7 +136,7 @@ class Recorder:
         while batch := self._next_batch():
             try:
                 happened = [(one.job_id, one.event) for one in batch]
-                outcomes = await loop.run_in_executor(self._threads, self._store.apply_many, happened)
+                outcomes = await loop.run_in_executor(self._thread, self._store.apply_many, happened)
             except Exception as error:  # noqa: BLE001  (whatever is wrong, each of them is to hear of it)
                 outcomes = [error] * len(batch)
             for one, outcome in zip(batch, outcomes, strict=True):
