@@ -150,6 +150,31 @@ def test_jobs_that_are_enqueued_together_stand_in_queues_by_what_they_ask(store:
     assert [job.job_id for job in campaign.ready] == ["job_1", "job_2", "job_3"]
 
 
+def test_each_api_numbers_its_own_tasks(store: JobStore) -> None:
+    """I5: the same id at two of them is two tasks; at one of them it is a conflict, which parks both."""
+    add(store, "job_1")
+    add(store, "job_2")
+    add(store, "job_3")
+    for name, door in (("job_1", "default"), ("job_2", "spare/FAST"), ("job_3", "spare")):
+        happen(store, name, events.Release(door), events.Claim("w"), events.Commit(1))
+    assert happen(store, "job_1", accepted("7")).status is Status.ACCEPTED
+    assert happen(store, "job_2", accepted("7")).status is Status.ACCEPTED
+    assert happen(store, "job_3", accepted("7")).status is Status.PARKED
+    assert [store.get(name).status for name in ("job_1", "job_2")] == [Status.ACCEPTED, Status.PARKED]
+
+
+def test_the_same_job_may_have_the_same_id_at_two_apis(store: JobStore) -> None:
+    """I2, I5: it was paid for twice then, by a person's order; and both claims are its own."""
+    add(store, "job_1")
+    add(store, "job_2")
+    ended = (accepted("7"), events.TaskSeen(1, "7", TaskStatus.FAILURE), events.Retry())
+    happen(store, "job_1", *UPLOADED, *ended, events.Release("spare"), events.Claim("w"), events.Commit(2))
+    job = happen(store, "job_1", events.Answer(2, AnswerKind.ACCEPTED, "7", None, 1))
+    assert (job.status, job.submissions) == (Status.ACCEPTED, 2)
+    happen(store, "job_2", events.Release("spare"), events.Claim("w"), events.Commit(1), accepted("7"))
+    assert store.get("job_1").status is Status.PARKED
+
+
 def test_an_unknown_job_is_told(store: JobStore) -> None:
     assert store.find("job_none") is None
     for call in (store.get, store.history, lambda job_id: store.apply(job_id, events.Release())):

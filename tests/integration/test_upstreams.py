@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from jobs.keys import Keys
 from jobs.request import Mode
 from ops.sandbox.process import SandboxProcess
 from producer.upstream import UpstreamReport, reports
-from tests.integration.workbench import Workbench, open_workbench, wait_for
+from tests.integration.workbench import DEADLINE_SECONDS, Workbench, open_workbench, wait_for
 from worker.collect import collect
 from worker.dispatch import dispatch
+from worker.proxy.lookups import CannotTell
 from worker.reconcile import sweep
 from worker.submit import submit
 
@@ -143,6 +145,36 @@ def test_what_one_refuses_goes_to_the_other(pair: Pair, fault: str) -> None:
     assert ONE in pair.went_to(*names)
 
 
+def test_an_api_that_does_not_answer_holds_up_no_questions_to_the_other(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I7: without callbacks every end is found by asking."""
+    context, asked, over = pair.bench.context, threading.Event(), threading.Event()
+    names = pair.add(6)
+    dispatch(context)
+    while pair.bench.wakeups.submits:
+        submit(context, pair.bench.wakeups.submits.pop())
+    theirs = [name for name in names if pair.bench.store.get(name).upstream == TWO]
+
+    def says_nothing(_: object) -> CannotTell:
+        asked.set()
+        over.wait(DEADLINE_SECONDS)
+        return CannotTell("no answer", answered=False)
+
+    def ask() -> None:
+        while not asked.is_set():
+            sweep(context)
+
+    monkeypatch.setattr(context.proxies.of(ONE), "list_by_ids", says_nothing)
+    asker = threading.Thread(target=ask)
+    asker.start()
+    assert asked.wait(DEADLINE_SECONDS)
+    pair.work_until(Status.SUCCEEDED, *theirs)
+    assert (asker.is_alive(), pair.bench.store.get(next(iter(set(names) - set(theirs)))).status.final) == (True, False)
+    over.set()
+    asker.join()
+
+
 def test_what_may_have_been_accepted_is_looked_for_where_it_was_sent(pair: Pair) -> None:
     """I2: the answers are lost after the last byte. The task is found by its state, and nobody else gets the job."""
     pair.faults(ONE, lose_answer=1.0)
@@ -153,9 +185,7 @@ def test_what_may_have_been_accepted_is_looked_for_where_it_was_sent(pair: Pair)
     assert pair.accepted(ONE)
 
 
-def test_an_api_that_is_away_leaves_its_jobs_to_the_other(
-    pair: Pair, redis_url: str, keys: Keys, tmp_path: Path, boxes: dict[str, str]
-) -> None:
+def test_an_api_that_is_away_leaves_its_jobs_to_the_other(pair: Pair, boxes: dict[str, str]) -> None:
     """Nobody listens there: nothing was sent."""
     gone = [{"name": ONE, "url": "http://127.0.0.1:9"}, {"name": TWO, "url": boxes[TWO]}]
     reopen(pair, upstreams=gone)
