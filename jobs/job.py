@@ -95,8 +95,15 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")  # a record written by a newer blendq stays readable
 
     def but(self, **changes: object) -> Self:
-        """The same record with some fields changed."""
-        return self.model_copy(update=changes)
+        """The same record with some fields changed. As `model_copy`, which copies what is never changed here, and takes
+        1.6 times as long: several times in the life of each job.
+        """
+        changed = type(self).__new__(type(self))
+        object.__setattr__(changed, "__dict__", self.__dict__ | changes)
+        object.__setattr__(changed, "__pydantic_fields_set__", self.__pydantic_fields_set__ | changes.keys())
+        object.__setattr__(changed, "__pydantic_extra__", None)
+        object.__setattr__(changed, "__pydantic_private__", None)
+        return changed
 
 
 class Reason(_Record):

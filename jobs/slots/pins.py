@@ -41,13 +41,16 @@ class Pin(NamedTuple):
         return cls(upstream, tuple(Mode(one) for one in modes.split(",") if one), instance)
 
 
+ANY = Pin()
+
+
 def pin_of(job: Job) -> Pin:
     """A follow-up goes where its parent's task is; it asks for no account, since the task has one."""
     if job.follows:
         return Pin(upstream=job.follows.upstream)
     request = job.request
     if not (request.modes or request.instance_id):
-        return Pin()
+        return ANY
     modes = tuple(mode for mode in Mode if mode in request.modes)
     return Pin("", modes if len(modes) < len(Mode) else (), request.instance_id or "")
 
@@ -94,7 +97,8 @@ class Queue(NamedTuple):
 
     @classmethod
     def of(cls, job: Job) -> Queue:
-        return cls(job.campaign, str(pin_of(job)))
+        pin = pin_of(job)
+        return cls(job.campaign) if pin is ANY else cls(job.campaign, str(pin))
 
 
 class Way(NamedTuple):
