@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -145,9 +146,14 @@ def _with_absolute_paths(request: BlendRequest, folder: Path, root: Path | None)
             return image
         if root is not None and image.startswith(("/", "~")):
             raise InvalidRequest(f"{image[:200]}: name pictures by paths that are relative to the manifest")
-        return str(folder / image)
+        return _in_folder(folder, image)
 
     return request.with_images(tuple(map(absolute, request.images)))
+
+
+@lru_cache(maxsize=10_000)  # a picture is mostly in many rows, and putting a path together takes 5 µs
+def _in_folder(folder: Path, image: str) -> str:
+    return str(folder / image)
 
 
 def _check_custom_id(request: BlendRequest, line: int, earlier: dict[str, tuple[int, bytes]]) -> None:
