@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -63,10 +63,14 @@ MAX_RACES = 50
 
 @dataclass(frozen=True)
 class Known:
-    """A record as it was when it was last read or written. Somebody may have written it since."""
+    """A record as it was when it was last read or written. Somebody may have written it since.
+
+    `name` is that of the write, where it was written: with it, it may be kept for as long as one likes.
+    """
 
     job: Job
     version: str
+    name: str = field(default="", compare=False)
 
 
 NOTHING_KNOWN: Mapping[str, Known] = {}
@@ -335,25 +339,23 @@ class JobStore:
             NoSlot: all slots are held.
             BudgetSpent: the campaign has had its submissions.
         """
-        (outcome,) = self._apply_all([(job_id, event)], {job_id: known} if known else NOTHING_KNOWN)
+        (outcome,) = self.apply_many([(job_id, event)], {job_id: known} if known else NOTHING_KNOWN)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def apply_many(self, happened: Sequence[tuple[str, Event]]) -> list[Applied | Exception]:
+    def apply_many(
+        self, happened: Sequence[tuple[str, Event]], known: Mapping[str, Known] = NOTHING_KNOWN
+    ) -> list[Applied | Exception]:
         """Let events happen to jobs; those of one job in the order given. Two round trips, one flush to the disk.
 
         Args:
             happened: jobs and events.
+            known: by job id, records as the caller knows them, as for `apply`.
 
         Returns:
             for each what it came to, or what `apply` raises. One that fails holds up none of the others.
         """
-        return self._apply_all(happened, NOTHING_KNOWN)
-
-    def _apply_all(
-        self, happened: Sequence[tuple[str, Event]], known: Mapping[str, Known]
-    ) -> list[Applied | Exception]:
         outcomes: dict[int, Applied | Exception] = {}
         races: Counter[int] = Counter()
         while turn := _first_of_each_job(happened, outcomes):
@@ -467,7 +469,9 @@ class JobStore:
                     outcomes[place] = None if read is record else Applied(read.job, read.job, read)
                 else:
                     change = self._with_orders(change)
-                    writes[place] = Write.of(self.keys, read.job, change, event, read.version, now, name)
+                    writes[place] = Write.of(
+                        self.keys, read.job, change, event, read.version, now, name, last=read.name
+                    )
             except Exception as error:  # noqa: BLE001  (whatever is wrong with one is no reason to fail the others)
                 outcomes[place] = error
         outcomes |= zip(writes, self._save(list(writes.values()), now), strict=True)
@@ -475,10 +479,13 @@ class JobStore:
 
     def _recall(self, job_ids: Sequence[str], known: Mapping[str, Known]) -> tuple[datetime, Sequence[Any]]:
         """As `_load`; without a round trip where all of it is known."""
+        unknown = [job_id for job_id in job_ids if job_id not in known]
         now = self._clock.now()
-        if now is not None and all(job_id in known for job_id in job_ids):
-            return now, [known[job_id] for job_id in job_ids]
-        return self._load(job_ids)
+        read: dict[str, Any] = {}
+        if unknown or now is None:
+            now, found = self._load(unknown)
+            read = dict(zip(unknown, found, strict=True))
+        return now, [known.get(job_id) or read[job_id] for job_id in job_ids]
 
     def _with_orders(self, change: Change) -> Change:
         """The follow-ups of a change with their places in the order of all jobs."""
@@ -524,7 +531,7 @@ class JobStore:
     def _outcome(self, write: Write, answer: Sequence[Any]) -> Applied | Exception | None:
         match [to_text(part) for part in answer]:
             case ["saved"]:
-                return Applied(write.before, write.after, Known(write.after, write.version))
+                return Applied(write.before, write.after, Known(write.after, write.version, write.name))
             case ["stale"]:
                 return None
             case ["full"]:

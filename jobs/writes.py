@@ -96,6 +96,7 @@ class Write:
     before: Job
     after: Job
     version: str
+    name: str
     keys: Sequence[str]
     args: Sequence[str | bytes]
 
@@ -110,6 +111,7 @@ class Write:
         now: datetime,
         name: str,
         *,
+        last: str = "",
         created: bool = False,
     ) -> Self:
         """
@@ -121,6 +123,8 @@ class Write:
             version: of the record, as it was read.
             now: the store's clock.
             name: from `new_name`; those that are written together may share it.
+            last: the name of the write that left the record so, where it was not read just now: by its version alone, a
+                job that was purged and enqueued again may pass for the one that was before.
             created: it happens in the step that creates the job, and not to one of this id that was there already.
         """
         after = change.job
@@ -134,6 +138,7 @@ class Write:
             "version": version,
             "created": to_doc(before) if created else None,
             "write": name,
+            "last": last or None,
             "once": isinstance(event, (Act, Retry)) or None,
             "slot": "hold" if after.status.holds_slot else "free",
             "slots": len(slots) or None,
@@ -162,7 +167,7 @@ class Write:
         facts["keys"] = len(own)
         line = HistoryEntry.of(event, before, after, change.detail, now).to_line()
         facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
-        return cls(before, after, str(int(version) + 1), own, (to_kept(after), LINES.pack(line), facts_json))
+        return cls(before, after, str(int(version) + 1), name, own, (to_kept(after), LINES.pack(line), facts_json))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from jobs.errors import StoreUnavailable
 from jobs.events import Event
 from jobs.queue import Wakeups
-from jobs.store import Applied, JobStore
+from jobs.store import Applied, JobStore, Known
 from worker.http import Answer
 from worker.waking import wake_up, wakes_somebody
 
@@ -29,6 +29,8 @@ from worker.waking import wake_up, wakes_somebody
 MAX_BATCH = 128
 # Few enough that the last of them is answered soon on a slow machine too; the others hear "later" at once.
 MAX_WAITING = 512
+# Records, of some 5 kB: more jobs than are at the API at once, as a rule.
+MAX_KNOWN = 1000
 # Batches. Sending wake-ups is slower than writing; what would pile up is left to the sweep.
 MAX_FOLLOW_UPS_WAITING = 16
 
@@ -71,6 +73,7 @@ class Recorder:
         self._waiting: deque[_Callback] = deque()
         self._unanswered: deque[_Callback] = deque()  # and those that are being written; the oldest first
         self._timer: asyncio.TimerHandle | None = None
+        self._known: dict[str, Known] = {}  # the one that was written last comes last
         self._thread = ThreadPoolExecutor(1, "record")
         self._writer: asyncio.Task[None] | None = None
         # Wake-ups are sent after the answer: what gets lost here is found by the sweep.
@@ -136,13 +139,23 @@ class Recorder:
         while batch := self._next_batch():
             try:
                 happened = [(one.job_id, one.event) for one in batch]
-                outcomes = await loop.run_in_executor(self._thread, self._store.apply_many, happened)
+                known = {one.job_id: self._known[one.job_id] for one in batch if one.job_id in self._known}
+                outcomes = await loop.run_in_executor(self._thread, self._store.apply_many, happened, known)
             except Exception as error:  # noqa: BLE001  (whatever is wrong, each of them is to hear of it)
                 outcomes = [error] * len(batch)
             for one, outcome in zip(batch, outcomes, strict=True):
                 one.settle(outcome if isinstance(outcome, Exception) else None)
+                self._remember(one.job_id, outcome)
             self._oldest()
             self._wake_up([outcome for outcome in outcomes if isinstance(outcome, Applied)])
+
+    def _remember(self, job_id: str, outcome: Applied | Exception) -> None:
+        """What was written, since the next callback of the job will most likely find it so."""
+        self._known.pop(job_id, None)
+        if isinstance(outcome, Applied) and outcome.known and outcome.known.name:
+            self._known[job_id] = outcome.known
+            if len(self._known) > MAX_KNOWN:
+                del self._known[next(iter(self._known))]
 
     def _next_batch(self) -> list[_Callback]:
         """The longest waiting, but for those whose time was up."""

@@ -16,7 +16,8 @@
 -- ARGV[1..]  for each job, one after the other:
 --            the new record, as JSON
 --            the history's new line, as JSON
---            the change, as JSON: id, keys (how many of KEYS are its own), version (as read), created (only in the step
+--            the change, as JSON: id, keys (how many of KEYS are its own), version (as read), last (the write that left it so; only
+--            when it was not read just now), created (only in the step
 --            that creates the job: its record; another one was there already), write (a name for this write, the same
 --            when it is repeated), once (what happened must not happen again), slot ("hold" or "free"), slots (only where
 --            it is or was at another door than the default one: 2, the sets among its keys), slot_limit (only with a new
@@ -91,7 +92,10 @@ local function save(change, doc, line, first)
   if at == 1 or at and change.once then
     return {'saved'}
   end
-  if known[1] ~= change.version or change.created and redis.call('HGET', record, 'doc') ~= change.created then
+  if known[1] ~= change.version or change.last and string.sub(names, 1, #change.last) ~= change.last then
+    return {'stale'}
+  end
+  if change.created and redis.call('HGET', record, 'doc') ~= change.created then
     return {'stale'}
   end
 

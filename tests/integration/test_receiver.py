@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from jobs.settings import Settings
 from jobs.store import JobStore
 from tests.integration.listening import Listening, listening, task
 from tests.integration.workbench import wait_for
+from worker import recorder
 from worker.http import MAX_BODY_BYTES
 
 
@@ -66,6 +67,37 @@ def test_repeated_and_reversed_callbacks_change_nothing_more(receiver: Listening
         assert receiver.call(body) == 200
     changes = [entry.event for entry in receiver.store.history("job_1")].count("task_seen")
     assert (changes, receiver.store.get("job_1").status) == (1, Status.COLLECTING)
+
+
+def test_the_next_callback_reads_no_record_unless_another_wrote_it(
+    receiver: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.add()
+    read: list[str] = []
+    load = receiver.store._load
+
+    def heard(job_ids: Sequence[str]) -> Any:
+        read.extend(job_ids)
+        return load(job_ids)
+
+    monkeypatch.setattr(receiver.store, "_load", heard)
+    progress = {percent: task(progress=f"{percent}%") for percent in (10, 20, 30)}
+    assert (receiver.call(progress[10]), read) == (200, ["job_1"])
+    assert (receiver.call(progress[20]), read) == (200, ["job_1"])
+    JobStore(receiver.store._redis, Policy(), receiver.store.keys).apply("job_1", events.Cancel())
+    assert (receiver.call(progress[30]), read) == (200, ["job_1", "job_1"])
+    job = receiver.store.get("job_1")
+    assert (job.cancel_requested, job.attempt and job.attempt.progress) == (True, 30)
+
+
+def test_no_more_records_are_remembered_than_there_is_room_for(
+    receiver: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "MAX_KNOWN", 2)
+    for name in ("job_1", "job_2", "job_3"):
+        receiver.add(name)
+        assert receiver.call(task(id=f"task of {name}"), name) == 200
+    assert list(receiver.application._recorder._known) == ["job_2", "job_3"]
 
 
 def test_a_callback_for_an_attempt_of_long_ago_is_matched(receiver: Listening) -> None:
