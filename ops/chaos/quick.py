@@ -27,7 +27,7 @@ SETTINGS: dict[str, object] = {
     "unsure_limit_seconds": 8.0,
     "queued_patience_seconds": 20.0,
     "task_limit_seconds": 25.0,
-    "collect_limit_seconds": 25.0,
+    "collect_limit_seconds": 45.0,
     "resubmit_limit_seconds": 300.0,
     "pause_seconds": 2.0,
     "min_free_disk_percent": 0.0,
