@@ -14,7 +14,7 @@ from jobs import events
 from jobs.actions import Action
 from jobs.events import AnswerKind, Event
 from jobs.follow_ups import follow_ups
-from jobs.job import Attempt, Job, Status, TaskStatus
+from jobs.job import Attempt, Follows, Job, Status, TaskStatus
 from jobs.lifecycle import Moment, advance
 from jobs.policy import Policy
 from jobs.settings import OnQueued
@@ -342,3 +342,27 @@ def test_another_job_of_the_same_content_has_follow_ups_of_its_own() -> None:
     """The first was purged: what was made of it is not what is made of the second."""
     first, second = (next(follow_ups(new_job(order=order), (Action.U1,), START)) for order in (1, 2))
     assert first.id != second.id
+
+
+def test_a_follow_up_is_let_through_to_nobody_but_whoever_has_its_parents_task() -> None:
+    follows = Follows(job_id="job_0", order=1, action=Action.U1, upstream="spare")
+    world = World(new_job(follows=follows))
+    assert world.after(events.Release(), SOON, Policy()) is None
+    assert world.after(events.Release("other/FAST"), SOON, Policy()) is None
+    released = world.after(events.Release("spare/FAST"), SOON, Policy())
+    assert released is not None
+    assert released.job.upstream == "spare"
+
+
+def test_where_an_attempt_went_is_known_when_it_is_forgotten_and_a_release_that_came_to_nothing_is_not() -> None:
+    refused = events.Answer(1, AnswerKind.NO_ROOM, code=23)
+    job = _lived(events.Release("spare"), events.Claim("w"), events.Commit(1), refused)
+    for event in (events.Release("third"), events.LeaseEnd(), events.Release(), events.Claim("w")):
+        world = World(job, START + LATER).after(event, LATER, Policy())
+        assert world is not None, event
+        job = world.job
+    assert [attempt.number for attempt in job.attempts] == [2]
+    assert [job.door_of(number) for number in (1, 2)] == ["spare", "default"]
+    seen = World(job, START + LATER).after(events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS), SOON, Policy())
+    assert seen is not None
+    assert (seen.job.status, seen.job.upstream) == (Status.RUNNING, "spare")
