@@ -129,8 +129,7 @@ class AsyncProducer:
         campaign: str = DEFAULT_CAMPAIGN,
         reuse: bool = False,
     ) -> AsyncGenerator[Job, None]:
-        """See `Producer.enqueue_many`. No more requests are taken than the batch that is being
-        enqueued, but of a sequence, where it is one batch more.
+        """See `Producer.enqueue_many`. No more requests are taken than the batch that is being enqueued.
 
         Args:
             requests: an ordinary iterable is gone through in a thread, an asynchronous one in the event loop.
@@ -151,7 +150,9 @@ class AsyncProducer:
             self._pulled.discard(pulled)
 
     async def _batches(self, requests: Iterable[BlendRequest], campaign: str, reuse: bool) -> AsyncGenerator[Job, None]:
-        jobs = self._blends.enqueue_many(requests, campaign=campaign, reuse=reuse)
+        # An iterator, also of a list: then nothing is under way in Redis that would have to be waited for in the event
+        # loop, when whoever takes the jobs is cancelled.
+        jobs = self._blends.enqueue_many(iter(requests), campaign=campaign, reuse=reuse)
         while batch := await self._run(list, islice(jobs, BATCH_JOBS)):
             for job in batch:
                 yield job

@@ -100,6 +100,9 @@ def test_a_stream_is_taken_batch_by_batch_and_keeps_its_order(stack: Settings, d
         ]
         assert again == [first.id, *(job.id for job in rest)], "an ordinary iterable does as well"
         assert (await aio.call(lambda sync: sync.store.counts("stream"))) == {"waiting": 1300}
+        listed = aio.enqueue_many([request(digests, number) for number in range(1300)], campaign="listed")
+        await anext(listed)
+        assert (await aio.call(lambda sync: sync.store.counts("listed"))) == {"waiting": 500}, "no list is read ahead"
 
     run(stack, test)
 
