@@ -28,12 +28,13 @@ def dispatch(context: Context) -> int:
         how many were released. Any number of dispatchers may run at once: each release is guarded by the store.
     """
     gate = context.store.gate
-    gate.dispatch_begins()
     if (why := _reason_to_stop(context)) is not None and gate.pause(*why, OWN_PAUSE_SECONDS):
         _log.error("submitting pauses for %.0f s: %s: %s", OWN_PAUSE_SECONDS, *why)
-    if gate.paused():
+    stopped, due = gate.dispatch_begins()
+    if stopped is not None:
         return 0
-    gate.ripen()
+    if due:
+        gate.ripen()
     released = 0
     while True:
         page = _release(context)
