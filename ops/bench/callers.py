@@ -46,6 +46,7 @@ class Callers:
         return found
 
     def close(self) -> None:
+        """Close the connections that are idle; the next callers open new ones."""
         for server in self._servers.values():
             server.close()
 
@@ -109,7 +110,8 @@ class Server:
             self.ask(*self._waiting.popleft())
 
     def close(self) -> None:
-        for line in self._free:
+        idle, self._free = self._free, []
+        for line in idle:
             line.transport.close()
 
 

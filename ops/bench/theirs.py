@@ -14,7 +14,7 @@ from jobs.server import connect
 from jobs.settings import Settings
 from ops.bench import parts
 from ops.bench.contest import Blend
-from ops.bench.ports import free_port
+from ops.bench.ports import free_port, wait_for_listener
 from ops.child import Child
 from ops.embedded import EmbeddedServer
 from ops.ownership import Ownership
@@ -59,6 +59,7 @@ class Peer:
             "worker": self._child(owner, "worker", str(self._concurrency)),
             "receiver": self._child(owner, "receiver", str(self._port)),
         }
+        wait_for_listener(self._port)  # a callback that nobody hears is lost for good
 
     def _child(self, owner: Ownership, part: str, number: str) -> Child:
         command = [sys.executable, "-m", _PEERS + self._module, part, number]
@@ -108,6 +109,7 @@ class Script:
         command = [sys.executable, "-m", "ops.bench.peers.plain_asyncio", *arguments]
         self._child = Child("script", command, self._env, folder=self._folder, reaper=owner.reaper)
         self._child.start()
+        wait_for_listener(self._port)
 
     def close(self) -> None:
         parts.let_go(self.pids.values())

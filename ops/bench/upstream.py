@@ -133,6 +133,8 @@ class Api:
         return json.dumps(facts).encode()
 
     def reset(self) -> bytes:
+        # Who was stopped for long closes connections as soon as he goes on, and a callback on the way would be lost.
+        self._callers.close()
         self._contents.clear()
         self._callers.codes.clear()
         self._states.clear()

@@ -5,6 +5,7 @@ python -m ops.bench.peers.on_dramatiq worker CONCURRENCY | receiver PORT | enque
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from functools import cache
@@ -16,6 +17,7 @@ from dramatiq.brokers.redis import RedisBroker
 from ops.bench.peers import receiver, work
 
 PROCESSES = 2
+logging.getLogger("httpx").setLevel(logging.WARNING)  # else dramatiq's workers write a line for each request
 broker = RedisBroker(url=work.REDIS)
 dramatiq.set_broker(broker)
 
