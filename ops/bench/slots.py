@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.bench.report import Line, Row
+from ops.bench.report import Line, Row, short
 
 TASK_SECONDS = (3, 6)
 _UPLOAD = "slot free -> upload"
@@ -42,7 +42,8 @@ def _figures(phase: Mapping[str, Any]) -> dict[str, float]:
     figures = {"busy %": phase["busy_share"] * 100, "slots": phase["slots"]}
     if phase["followed_after_seconds"] is not None:
         figures["followed, task times"] = phase["followed_after_seconds"] * 2 / sum(TASK_SECONDS)
-    return figures | {f"{code} %": answers.get(code, 0) * 100 / total for code in ("22", "23")}
+    figures |= {f"{code} %": answers.get(code, 0) * 100 / total for code in ("22", "23")}
+    return {name: short(value) for name, value in figures.items()}
 
 
 def _delay(who: str, told: str) -> Line:

@@ -28,19 +28,21 @@ class Target:
     beside: str | int | None = None
 
     def judged(self, row: Row) -> Judged | None:
-        """None where the row has no such lines or figures."""
+        """None where the row has no such lines."""
         line, other = _line(row, self.who), _line(row, self.beside)
-        value = line.figures.get(self.figure) if line else None
-        if line is None or value is None:
+        if line is None or (other is None and self.beside is not None):
             return None
-        words = f"{line.who}: {self.figure} {self._bound}"
-        if self.beside is not None:
-            theirs = other.figures.get(self.figure) if other else None
-            if other is None or not theirs:
-                return None
-            value, words = value / theirs, f"{words} times that of {other.who}"
-        met = value >= self.least if self.least is not None else value <= (self.most or 0)
-        return Judged(words, short(value), met)
+        words, value = f"{line.who}: {self.figure} {self._bound}", line.figures.get(self.figure)
+        if other is not None:
+            theirs = other.figures.get(self.figure)
+            words, value = (
+                f"{words} times that of {other.who}",
+                value / theirs if value is not None and theirs else None,
+            )
+        return Judged(words, None if value is None else short(value), value is not None and self._met(value))
+
+    def _met(self, value: float) -> bool:
+        return value >= self.least if self.least is not None else value <= (self.most or 0)
 
     @property
     def _bound(self) -> str:
@@ -51,11 +53,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Judged:
-    """A target as it reads, what was measured, and whether that will do."""
+    """A target as it reads, what was measured (None: it was never seen), and whether that will do."""
 
     target: str
-    measured: float
+    measured: float | None
     met: bool
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        measured = "never" if self.measured is None else f"{self.measured:,g}"
+        return self.target, measured, "met" if self.met else "**not met**"
 
 
 TARGETS: Mapping[str, Sequence[Target]] = {
@@ -100,7 +107,12 @@ def judged(row: Row) -> list[Judged]:
 def to_text(found: Sequence[Judged]) -> str:
     """A table in Markdown."""
     lines = [cells("target", "measured", ""), cells(*["---"] * 3)]
-    lines += [cells(one.target, f"{one.measured:,g}", "met" if one.met else "**not met**") for one in found]
+    lines += [
+        cells(
+            one.target, "never" if one.measured is None else f"{one.measured:,g}", "met" if one.met else "**not met**"
+        )
+        for one in found
+    ]
     return "\n".join(lines) + "\n"
 
 

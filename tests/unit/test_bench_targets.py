@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ops.bench.report import Line, Row
@@ -29,11 +31,18 @@ def test_a_bound_is_met_or_not(target: Target, measured: float, met: bool) -> No
     assert (found.measured, found.met) == (measured, met)
 
 
-@pytest.mark.parametrize(
-    "target", [Target("MB", least=1), Target("ms", least=1, who="nobody"), Target("ms", least=1, beside="nobody")]
-)
-def test_what_was_not_measured_is_not_judged(target: Target) -> None:
+@pytest.mark.parametrize("target", [Target("ms", least=1, who="nobody"), Target("ms", least=1, beside="nobody")])
+def test_who_did_not_take_part_is_not_judged(target: Target) -> None:
     assert target.judged(ROW) is None
+
+
+@pytest.mark.parametrize("target", [Target("MB", most=1), Target("ms", most=1, who="idle", beside="peer")])
+def test_what_was_never_seen_is_not_met(target: Target) -> None:
+    row = replace(ROW, lines=[*ROW.lines, Line("idle", {})])
+    found = target.judged(row)
+    assert found is not None
+    assert not found.met
+    assert "| never | **not met** |" in to_text([found])
 
 
 def test_a_target_reads_as_a_sentence_and_says_whether_it_was_met() -> None:
