@@ -9,7 +9,7 @@ import click
 
 from jobs.errors import StackError
 from jobs.settings import Settings
-from ops.cli.leaving import signals_interrupt
+from ops.cli.leaving import at_once_on_ctrl_c, signals_interrupt
 from ops.cli.options import place_words, sandbox_choice, sandbox_options
 from ops.cli.output import data_dir_option, json_option, note, print_json, print_pairs
 from ops.cli.place import Place, sandbox_jobs_option
@@ -64,6 +64,7 @@ def _places(stack: LocalStack, submit: str) -> dict[str, str | None]:
 @data_dir_option
 def worker(data_dir: Path | None) -> int:
     """Run one worker: it submits, asks, and fetches pictures. Start as many as you like."""
+    at_once_on_ctrl_c()
     settings = with_server(data_dir)
     from worker.main import run_worker  # noqa: PLC0415  (Celery is slow to load)
 
@@ -74,6 +75,7 @@ def worker(data_dir: Path | None) -> int:
 @data_dir_option
 def beat(data_dir: Path | None) -> int:
     """Run the clock: it wakes the workers every second, whatever else was lost. One is enough."""
+    at_once_on_ctrl_c()
     settings = with_server(data_dir)
     from worker.beat import run_beat  # noqa: PLC0415  (as above)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -101,6 +103,27 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     fail_with(KeyboardInterrupt(), monkeypatch)
     assert main(["fail"]) == 130
     assert "the same command again goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [signal.default_int_handler, signal.SIG_IGN])
+@pytest.mark.parametrize("part", ["worker", "beat"])
+def test_while_celery_is_loaded_ctrl_c_is_not_an_error_that_may_be_swallowed(
+    part: str, before: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raised amid an import it could be: a beat that was told to leave so went on. Under nohup it stays ignored."""
+    seen: list[object] = []
+
+    def settings(_: object) -> Settings:
+        seen.append(signal.getsignal(signal.SIGINT))
+        raise StackError("no server")
+
+    monkeypatch.setattr("ops.cli.processes.with_server", settings)
+    ours = signal.signal(signal.SIGINT, before)
+    try:
+        assert main([part]) == 1
+    finally:
+        signal.signal(signal.SIGINT, ours)
+    assert seen == [signal.SIG_IGN if before is signal.SIG_IGN else signal.SIG_DFL]
 
 
 @pytest.mark.parametrize(
