@@ -1,7 +1,7 @@
 """Two workers, an API that may do anything, lost replies and stale writers: every order of their steps is explored.
 
-`two_workers_world` says what may happen. The explorer must find nothing in the real lifecycle, and must find what is
-wrong with each of a list of broken ones.
+`two_workers_world` says what may happen. The explorer (`two_workers_explored`) must find nothing in the real lifecycle,
+and must find what is wrong with each of a list of broken ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from jobs.events import AnswerKind
 from jobs.job import FINAL, Job, Status
 from jobs.lifecycle import Change, Moment, at_the_api, finishing, submitting
 from jobs.settings import OnQueued
-from tests.unit.two_workers_world import GOOD, Habits, State, Violation, World, explore
+from tests.unit.two_workers_explored import explore
+from tests.unit.two_workers_world import GOOD, Habits, State, Violation, World
 
 # Counting the same lines for each of so many states takes twice as long as they do.
 pytestmark = pytest.mark.no_cover
