@@ -1,4 +1,4 @@
-"""Results as a folder: safe names, whole files, one line for each row, and pages in which nothing of ours is code."""
+"""Results as a folder: safe names, whole files, one line for each row, and what is written beside."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ import io
 import json
 import os
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -23,93 +19,14 @@ import producer.files
 import producer.results.gallery
 from jobs.actions import Action
 from jobs.errors import BlendqError, UsageError
-from jobs.job import Attempt, Follows, Job, Picture, Reason, Status
+from jobs.job import Follows, Job, Reason, Status
 from jobs.pictures.images import ImageStore
-from jobs.request import BlendRequest
-from jobs.store import JobStore
 from producer.files import MAX_NAME_BYTES, Names, atomic_file, place_copy, safe_stem
 from producer.manifests.manifest import Row
 from producer.report import whole_record
 from producer.results.embedding import embedded
-from producer.results.export import PLAIN, ExportSummary, Form, export
-
-NOW = datetime(2030, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC)
-EVIL = "<script>alert('1')</script>\"&`${x}`"
-
-
-class FakeStore:
-    """The one call of the store that export makes; the real store has tests of its own."""
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self._jobs = {job.id: job for job in jobs}
-
-    def find_many(self, job_ids: Sequence[str]) -> list[Job | None]:
-        assert len(job_ids) <= 500
-        return [self._jobs.get(job_id) for job_id in job_ids]
-
-
-def png(color: str = "teal", size: tuple[int, int] = (40, 30)) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", size, color).save(file, "PNG")
-    return file.getvalue()
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> ImageStore:
-    return ImageStore(tmp_path / "store", max_bytes=10_000_000, max_pixels=10_000_000)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "deep" / "out"
-
-
-def entry(
-    store: ImageStore, number: int, status: Status = Status.SUCCEEDED, /, **fields: Any
-) -> tuple[tuple[Row, str], Job]:
-    """A row of a manifest and its job."""
-    source = store.put_bytes(png("red"), name="a").digest
-    blend = store.put_bytes(png(f"#{number:06x}"), name="b")
-    picture = Picture(
-        digest=blend.digest,
-        media_type=blend.media_type,
-        width=40,
-        height=30,
-        bytes=blend.bytes,
-        url="https://cdn.test/x",
-    )
-    asked = BlendRequest.parse({"images": ["/in/a.png", "/in/b.png"]} | fields)
-    job = Job(
-        id=f"job_{number}",
-        campaign="c",
-        request=asked.with_images((source, source)),
-        created_at=NOW,
-        status=status,
-        picture=picture if status is Status.SUCCEEDED else None,
-        reason=Reason(kind="unsure", message=f"no answer {EVIL}") if status in (Status.FAILED, Status.PARKED) else None,
-        attempts=(Attempt(number=1, claimed_at=NOW, committed_at=NOW, code=1, description="ok", task_id="7"),),
-        current=1,
-        commits=1,
-        finished_at=NOW if status.final else None,
-    )
-    return (Row(number + 2, asked), job.id), job
-
-
-def exported(
-    images: ImageStore, out: Path, pairs: Sequence[tuple[tuple[Row, str], Job]], form: Form = PLAIN
-) -> ExportSummary:
-    store: Any = FakeStore([job for _, job in pairs])
-    wanted: JobStore = store
-    return export((row for row, _ in pairs), wanted, images, out, form)
-
-
-def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
+from producer.results.export import Form, export
+from tests.unit.exports import FakeStore, Page, entry, exported, lines, names_in, png
 
 # --- names --------------------------------------------------------------------------------------------------------
 
@@ -397,109 +314,6 @@ def test_follow_ups_stand_behind_their_parent_under_its_name(images: ImageStore,
     page = Page((out / "gallery.html").read_text())
     assert [text for text in page.text if text in names] == names
     assert sum(text.startswith("upscale 2 ·") for text in page.text) == 1
-
-
-# --- the gallery --------------------------------------------------------------------------------------------------
-
-
-class Page(HTMLParser):
-    """What a browser would find in a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-
-    def values(self, name: str) -> list[str]:
-        return [value for found, value in self.attributes if found == name]
-
-
-def test_nothing_of_a_job_is_code_on_the_page(images: ImageStore, out: Path) -> None:
-    evil = f"{EVIL}' onerror='x"
-    pairs = [
-        entry(images, 1, custom_id=evil, images=['/in/x" onerror="y.png', "javascript:alert(1)"]),
-        entry(images, 2, Status.PARKED, custom_id=evil + "2"),
-    ]
-    pairs = [(row, job.but(campaign=EVIL)) for row, job in pairs]
-    exported(images, out, pairs)
-    page = Page((out / "gallery.html").read_text(encoding="utf-8"))
-    assert "script" not in page.tags
-    assert {name for name, _ in page.attributes if name.startswith("on")} == set()
-    assert not [value for value in page.values("href") + page.values("src") if ":" in value]
-    assert evil in page.text
-    assert f"no answer {EVIL}" in page.text
-    assert 'x" onerror="y.png' in page.values("alt")
-
-
-def test_the_page_loads_only_its_own_pictures(images: ImageStore, out: Path) -> None:
-    exported(images, out, [entry(images, 1, custom_id="50%41 #1? ü")])
-    page = Page((out / "gallery.html").read_text(encoding="utf-8"))
-    (policy,) = [value for value in page.values("content") if "default-src" in value]
-    assert policy.startswith("default-src 'none'; ")
-    assert "unsafe" not in policy
-    for address in page.values("src") + [link for link in page.values("href") if link]:
-        assert (out / unquote(address)).is_file(), address
-    assert all(page.values("alt"))
-    assert "lazy" in page.values("loading")
-    assert "style" not in {name for name, _ in page.attributes}
-
-
-def test_thumbnails_are_made_once_and_small(images: ImageStore, out: Path) -> None:
-    large = images.put_bytes(png("blue", (1500, 1000)), name="l")
-    (row, job_id), job = entry(images, 1)
-    assert job.picture
-    job = job.but(picture=job.picture.but(digest=large.digest))
-    exported(images, out, [((row, job_id), job)])
-    thumbs = sorted((out / "thumbs").iterdir())
-    with Image.open(out / "thumbs" / f"{large.digest[7:47]}-640.webp") as thumb:
-        assert (thumb.format, thumb.size) == ("WEBP", (640, 427))
-    assert len(thumbs) == 2
-    before = [path.stat().st_mtime_ns for path in thumbs]
-    exported(images, out, [((row, job_id), job)])
-    assert [path.stat().st_mtime_ns for path in thumbs] == before
-
-
-def test_a_picture_that_cannot_be_made_small_is_shown_as_it_is(
-    images: ImageStore, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("producer.results.thumbnails.MAX_PIXELS", 10)
-    exported(images, out, [entry(images, 1)])
-    assert Page((out / "gallery.html").read_text()).values("src") == ["job_1.png"]
-
-
-def test_many_cards_make_several_pages(images: ImageStore, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producer.results.gallery, "PAGE_CARDS", 4)
-    exported(images, out, [entry(images, number) for number in range(9)])
-    pages = [(out / name).read_text() for name in ("gallery.html", "gallery-2.html", "gallery-3.html")]
-    assert [page.count('<li class="card') for page in pages] == [4, 4, 1]
-    assert all(f'href="{name}"' in pages[0] for name in ("gallery.html", "gallery-2.html", "gallery-3.html"))
-    assert [f"job_{number}.png" in pages[1] for number in (3, 4, 7, 8)] == [False, True, True, False]
-    exported(images, out, [entry(images, number) for number in range(4)])
-    assert sorted(path.name for path in out.glob("gallery*")) == ["gallery.html"]
-
-
-def test_a_filter_is_there_when_there_is_a_choice(images: ImageStore, out: Path) -> None:
-    exported(images, out, [entry(images, 1)])
-    assert 'type="radio"' not in (out / "gallery.html").read_text()
-    exported(images, out, [entry(images, 1), entry(images, 2, Status.FAILED), entry(images, 3, Status.WAITING)])
-    ids = re.findall(r'id="show-(\w+)"', (out / "gallery.html").read_text())
-    assert ids == ["all", "succeeded", "failed", "unfinished"]
-
-
-def test_an_empty_export_has_a_page_too(images: ImageStore, out: Path) -> None:
-    summary = exported(images, out, [])
-    assert summary.total == 0
-    assert (out / "results.jsonl").read_bytes() == b""
-    assert "No blends here." in summary.gallery.read_text()
 
 
 # --- what is written beside -------------------------------------------------------------------------------------------
