@@ -20,7 +20,8 @@ def doctor(sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
 
     Exit code 0 when nothing is wrong; a warning is worth a look, and stops nothing.
     """
-    from ops.doctor import Finding, Level, examine  # noqa: PLC0415  (a second's worth of libraries)
+    from ops.doctor import examine  # noqa: PLC0415  (a second's worth of libraries)
+    from ops.findings import Finding, Level  # noqa: PLC0415  (as above)
 
     found: list[Finding] = []
     for finding in examine(Place(data_dir, sandbox).settings):

@@ -20,8 +20,10 @@ from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
 from ops import doctor
-from ops.doctor import Finding, Level, examine
+from ops.doctor import examine
+from ops.doctor_api import _is_local
 from ops.embedded import EmbeddedServer
+from ops.findings import Finding, Level, skew
 from ops.ownership import Ownership
 from ops.sandbox.process import SandboxProcess
 from tests.integration.listening import listening
@@ -109,7 +111,7 @@ def test_each_of_several_apis_is_told_with_what_waits_for_none(settings: Setting
         store.apply("job_1", Release("gone"))
         store.circuit.pause("quota", "empty", 60, "two")
         listed = [one | {"url": api.url, "modes": ["FAST"]} for one in upstreams]
-        found = list(doctor.examine(Settings(data_dir=settings.data_dir, upstreams=listed)))
+        found = list(examine(Settings(data_dir=settings.data_dir, upstreams=listed)))
         store.circuit.resume("two")
     said = [(one.name, one.level, one.says) for one in found if one.name.startswith(("api o", "api t", "sub", "up"))]
     assert KEY not in str(said)
@@ -122,12 +124,12 @@ def test_each_of_several_apis_is_told_with_what_waits_for_none(settings: Setting
     ]
     assert "to two is paused (quota)" in said[0][2]
     assert "gone has jobs of ours" in said[1][2]
-    assert "wait for mode TURBO, which no upstream has" in said[2][2]
+    assert "wait for mode TURBO, and no API in the settings will do" in said[2][2]
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_clock_that_is_wrong_is_told(hours: int) -> None:
-    found = doctor._skew("api clock", datetime.now(UTC) + timedelta(hours=hours))
+    found = skew("api clock", datetime.now(UTC) + timedelta(hours=hours))
     assert (found.level, ("ahead" if hours < 0 else "behind") in found.says) == (Level.WARNING, True)
 
 
@@ -174,7 +176,7 @@ def test_the_way_back(settings: Settings, keys: Keys) -> None:
     [("127.0.0.1", True), ("10.0.0.7", True), ("receiver", True), ("hooks.example.com", False), ("8.8.8.8", False)],
 )
 def test_only_a_way_across_the_internet_must_be_encrypted(host: str, local: bool) -> None:
-    assert doctor._is_local(host) is local
+    assert _is_local(host) is local
 
 
 def test_the_command(call: Any) -> None:
