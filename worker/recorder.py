@@ -29,8 +29,8 @@ from worker.waking import wake_up, wakes_somebody
 MAX_BATCH = 128
 # Few enough that the last of them is answered soon on a slow machine too; the others hear "later" at once.
 MAX_WAITING = 512
-# Records, of some 5 kB: more jobs than are at the API at once, as a rule.
-MAX_KNOWN = 1000
+# Records, of 5 kB in memory: more jobs than are at the API at once.
+MAX_KNOWN = 4000
 # Batches. Sending wake-ups is slower than writing; what would pile up is left to the sweep.
 MAX_FOLLOW_UPS_WAITING = 16
 
