@@ -66,8 +66,9 @@ class Duty:
 
     def _turn(self, seconds: float, idle_seconds: float) -> None:
         ends_at = time.monotonic() + seconds
-        # By turns: neither submissions nor pictures may keep the others waiting.
-        queues, others = (CONTROL, SUBMITS, COLLECTS), (CONTROL, COLLECTS, SUBMITS)
+        # By turns: neither submissions nor pictures may keep the others waiting. Pictures first: of an odd number of
+        # errands the first kind has one more, and what is submitted but not fetched would grow for ever.
+        queues, others = (CONTROL, COLLECTS, SUBMITS), (CONTROL, SUBMITS, COLLECTS)
         while time.monotonic() < ends_at and (errand := self._next(queues, idle_seconds)):
             self._do(errand)
             queues, others = others, queues

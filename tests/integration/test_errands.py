@@ -151,7 +151,7 @@ def test_one_message_is_enough_for_all_jobs(monkeypatch: pytest.MonkeyPatch) -> 
     bench = Bench(monkeypatch, wakeups)
     bench.duty.work()
     assert bench.done == ["submit a", "collect b", "dispatch", "submit c"]
-    assert wakeups.looked[:3] == [SUBMITS, COLLECTS, SUBMITS], "neither keeps the other waiting"
+    assert wakeups.looked[:3] == [COLLECTS, SUBMITS, COLLECTS], "neither keeps the other waiting; pictures go first"
 
 
 @pytest.mark.usefixtures("no_patience")
