@@ -30,7 +30,7 @@ RUN = [
     sample(1, ENQUEUEING, enqueued=100, cpu_seconds={"redis": 0.2}),
     sample(9, WORKING, first=True, finished=1, cpu_seconds={"worker": 7.0}),
     sample(10, WORKING, finished=11, cpu_seconds={"worker": 0.1}),
-    sample(12, WORKING, finished=21, cpu_seconds={"worker": 0.3}),
+    sample(12, WORKING, enqueued=100, waiting=70, finished=21, cpu_seconds={"worker": 0.3}),
 ]
 
 
@@ -62,6 +62,7 @@ def test_tables_and_plots_tell_of_both_halves() -> None:
     enqueueing, working = told.rows(RUN)
     assert enqueueing.lines[0].figures["CPU ms a job"] == 2
     assert [line.figures["worker ms"] for line in working.lines] == [10, 30]
+    assert working.lines[-1].figures["under way"] == 9
     drawn = "".join(ElementTree.fromstring(told.plots(RUN)).itertext())
     assert "working: 0 wait, 1 done" in drawn
 

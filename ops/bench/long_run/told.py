@@ -44,7 +44,8 @@ def _standing(sample: Sample) -> str:
 
 def _figures(window: Window, parts: Sequence[str]) -> dict[str, float]:
     last = window.end
-    figures = {"jobs": window.jobs, "jobs/s": window.jobs_per_second, "CPU ms a job": window.cpu_ms_a_job(*parts)}
+    figures: dict[str, float] = {"under way": last.enqueued - last.waiting - last.finished, "jobs": window.jobs}
+    figures |= {"jobs/s": window.jobs_per_second, "CPU ms a job": window.cpu_ms_a_job(*parts)}
     figures |= {f"{part} ms": window.cpu_ms_a_job(part) for part in parts}
     figures |= {f"{part} MB": last.rss_mb.get(part, 0) for part in parts}
     figures |= {"Redis' data MB": last.redis_mb, "its log MB": last.aof_mb, "logs MB": last.logs_mb}
