@@ -174,7 +174,8 @@ def _pauses(store: JobStore, settings: Settings) -> Iterator[Finding]:
             yield Finding("upstreams", Level.WRONG, says, "name it again with its url and key, until they are done")
     for queue in store.turns.queues() if settings.apis else []:
         if not doors_for(Pin.parse(queue.pin), settings.apis):
-            says = f"jobs of campaign {queue.campaign} wait for {Pin.parse(queue.pin).words}, and no API in the settings will do"
+            asked = f"jobs of campaign {queue.campaign} wait for {Pin.parse(queue.pin).words}"
+            says = f"{asked}, and no API in the settings will do"
             yield Finding("upstreams", Level.WRONG, says, "name one that does, or cancel them")
 
 

@@ -357,12 +357,13 @@ def test_a_follow_up_is_let_through_to_nobody_but_whoever_has_its_parents_task()
 def test_where_an_attempt_went_is_known_when_it_is_forgotten_and_a_release_that_came_to_nothing_is_not() -> None:
     refused = events.Answer(1, AnswerKind.NO_ROOM, code=23)
     job = _lived(events.Release("spare"), events.Claim("w"), events.Commit(1), refused)
+    world: World | None = World(job)
     for event in (events.Release("third"), events.LeaseEnd(), events.Release(), events.Claim("w")):
-        world = World(job, START + LATER).after(event, LATER, Policy())
-        assert world is not None, event
-        job = world.job
-    assert [attempt.number for attempt in job.attempts] == [2]
-    assert [job.door_of(number) for number in (1, 2)] == ["spare", "default"]
-    seen = World(job, START + LATER).after(events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS), SOON, Policy())
+        world = world.after(event, LATER, Policy()) if world else None
+    assert world is not None
+    assert [attempt.number for attempt in world.job.attempts] == [2]
+    assert [world.job.door_of(number) for number in (1, 2)] == ["spare", "default"]
+    assert world.job.went_to == ((1, "spare"), (2, "default")), "it grows only where attempts went another way"
+    seen = world.after(events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS), SOON, Policy())
     assert seen is not None
     assert (seen.job.status, seen.job.upstream) == (Status.RUNNING, "spare")
