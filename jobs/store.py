@@ -9,71 +9,48 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import redis
 
 from jobs.content import content_id
-from jobs.errors import EpochLost, InvalidRequest, JobNotFound, StoreUnavailable
+from jobs.errors import EpochLost, InvalidRequest, StoreUnavailable
 from jobs.events import Conflict, Event, Reuse
-from jobs.history import HistoryEntry
 from jobs.idempotency import refused
 from jobs.idle import Idle
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change, Moment, advance
-from jobs.packing import unpacked
 from jobs.policy import Policy
+from jobs.records import NOTHING_KNOWN, Known, Records, known_as
 from jobs.request import BlendRequest
 from jobs.server import (
-    ServerClock,
     begun,
-    from_ms,
     lua,
     refusal,
     repeatable,
-    server_time,
-    to_bytes,
     to_ms,
     to_text,
-    to_time,
     unavailable,
 )
 from jobs.slots.circuit import Circuit
 from jobs.slots.gate import Gate
 from jobs.slots.throttle import Throttle, period
 from jobs.slots.turns import Turns
-from jobs.telling.changes import NEWEST, Changed, Changes
 from jobs.telling.outbox import Outbox
 from jobs.telling.webhooks import Webhooks
-from jobs.writes import Creation, Deletion, Write, claims, from_doc, new_name
+from jobs.writing.creation import Creation
+from jobs.writing.deletion import Deletion
+from jobs.writing.write import Write, claims, new_name
 
-_RECORD = ("doc", "version")
-# Places in the order of all jobs are counted from 1.
-BEFORE_ALL = -1
 # Of a record that nobody has written since it was created.
 FIRST_VERSION = "1"
 NO_REUSES: Mapping[str, Reuse] = {}
 # Every lost race means that somebody else moved the job; so many in a row mean that something is wrong.
 MAX_RACES = 50
-
-
-@dataclass(frozen=True)
-class Known:
-    """A record as it was when it was last read or written. Somebody may have written it since.
-
-    `name` is that of the write, where it was written: with it, it may be kept for as long as one likes.
-    """
-
-    job: Job
-    version: str
-    name: str = field(default="", compare=False)
-
-
-NOTHING_KNOWN: Mapping[str, Known] = {}
 
 
 @dataclass(frozen=True)
@@ -101,8 +78,8 @@ class BudgetSpent(Exception):
     """The job's campaign has had all the submissions that it may have. Likewise."""
 
 
-class JobStore:
-    """All jobs of one blendq.
+class JobStore(Records):
+    """All jobs of one blendq: to read them, and to write them.
 
     Args:
         client: from `connect`; its own timeouts on, its own retries off.
@@ -116,12 +93,10 @@ class JobStore:
     def __init__(
         self, client: redis.Redis, policy: Policy, keys: Keys | None = None, chance: random.Random | None = None
     ) -> None:
-        self._redis = client
+        super().__init__(client, keys or Keys())
         self.policy = policy
         # SystemRandom lets the interpreter's lock go for each number, which here only spreads what is tried again.
         self._chance = chance or random.Random()  # noqa: S311
-        self._clock = ServerClock()
-        self.keys = keys or Keys()
         self.gate = Gate(client, self.keys, self.find_many)
         self.circuit = Circuit(client, self.keys)
         self.throttle = Throttle(client, self.keys, policy)
@@ -129,7 +104,6 @@ class JobStore:
         self.idle = Idle(client, self.keys)
         self.webhooks = Webhooks(client, self.keys)
         self.outbox = Outbox(client, self.keys)
-        self._changes = Changes(client, self.keys)
         self._save_script = client.register_script(lua("new_jobs", "save"))
         self._create_script = client.register_script(lua("new_jobs", "create"))
         self._delete_script = client.register_script(lua("delete"))
@@ -142,131 +116,6 @@ class JobStore:
         """Raises StoreUnavailable when Redis does not answer."""
         with unavailable():
             self._redis.ping()
-
-    # Reading ---------------------------------------------------------------------------------------------------
-
-    def find(self, job_id: str) -> Job | None:
-        with unavailable():
-            doc = self._redis.hget(self.keys.job(job_id), "doc")
-        return None if doc is None else from_doc(doc)
-
-    def get(self, job_id: str) -> Job:
-        """
-        Raises:
-            JobNotFound: there is no such job.
-        """
-        if (job := self.find(job_id)) is None:
-            raise JobNotFound(f"there is no job {job_id!r}; `blendq campaign list` shows what there is")
-        return job
-
-    def read(self, job_id: str) -> Known:
-        """As `get`, for whoever will `apply` something to just this record."""
-        _, (record,) = self._load([job_id])
-        return _known(job_id, record)
-
-    def find_by_picture(self, digest: str) -> str | None:
-        """The id of the job that this picture was made for."""
-        with unavailable():
-            owner = self._redis.hget(self.keys.pictures, digest)
-        return None if owner is None else to_text(owner)
-
-    def find_many(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """The jobs in the order asked for, in one round trip."""
-        with unavailable():
-            pipeline = self._redis.pipeline(transaction=False)
-            for job_id in job_ids:
-                pipeline.hget(self.keys.job(job_id), "doc")
-            docs: list[Any] = pipeline.execute() if job_ids else []
-        return [None if doc is None else from_doc(doc) for doc in docs]
-
-    def history(self, job_id: str) -> list[HistoryEntry]:
-        """What the job has been through, the oldest first; the enqueueing is told by the record itself."""
-        return self.histories([self.get(job_id)])[0]
-
-    def histories(self, jobs: Sequence[Job]) -> list[list[HistoryEntry]]:
-        """As `history`, of several jobs in one round trip."""
-        with unavailable():
-            pipeline = self._redis.pipeline(transaction=False)
-            for job in jobs:
-                pipeline.lrange(self.keys.history(job.id), 0, -1)
-            found: list[Any] = pipeline.execute() if jobs else []
-        return [
-            [
-                HistoryEntry.enqueued(job),
-                *(HistoryEntry.model_validate_json(unpacked(to_bytes(line))) for line in lines),
-            ]
-            for job, lines in zip(jobs, found, strict=True)
-        ]
-
-    def counts(self, campaign: str | None = None) -> dict[str, int]:
-        """The tally of one campaign, or of all jobs: a count for each status, submissions, and so on."""
-        key = self.keys.counts if campaign is None else self.keys.campaign_counts(campaign)
-        with unavailable():
-            found: Any = self._redis.hgetall(key)
-        return {name: int(count) for raw, count in found.items() if int(count) and ":" not in (name := to_text(raw))}
-
-    def campaigns(self) -> list[tuple[str, datetime]]:
-        """Every campaign with the time of its first job, the oldest first."""
-        with unavailable():
-            found: Any = self._redis.zrange(self.keys.campaigns, 0, -1, withscores=True)
-        return [(to_text(name), from_ms(ms)) for name, ms in found]
-
-    def campaign_began(self, campaign: str) -> datetime | None:
-        """When its first job was enqueued; None when there is no such campaign."""
-        with unavailable():
-            ms: Any = self._redis.zscore(self.keys.campaigns, campaign)
-        return None if ms is None else from_ms(ms)
-
-    def campaign_jobs(self, campaign: str, page: int = 500) -> Iterator[Job]:
-        """The campaign's jobs in the order they were enqueued, read page by page."""
-        after: int | None = BEFORE_ALL
-        while after is not None:
-            jobs, after = self.campaign_page(campaign, after, page)
-            yield from jobs
-
-    def newest_failures(self, campaign: str, count: int) -> list[Job]:
-        """The campaign's jobs that failed or are parked, the last to end first; at most `count`."""
-        with unavailable():
-            ids: Any = self._redis.zrange(self.keys.campaign_failures(campaign), 0, count - 1, desc=True)
-        found = [job for job in self.find_many([to_text(one) for one in ids]) if job]
-        return sorted(found, key=lambda job: (job.finished_at or job.created_at, job.order), reverse=True)
-
-    def changes(self, after: str = NEWEST, count: int = 100, block_seconds: float = 0) -> list[Changed]:
-        """What has become of jobs since a change, the oldest first. See `Changes.after`.
-
-        Raises:
-            ChangesMissed: that change is no longer kept; others after it may be gone too.
-        """
-        return self._changes.after(after, count, block_seconds)
-
-    def newest_change(self) -> str:
-        """Where to begin with `changes`, for whoever wants what comes from now on."""
-        return self._changes.newest()
-
-    def campaign_page(self, campaign: str, after: int, count: int) -> tuple[list[Job], int | None]:
-        """Some of the campaign's jobs, in the order they were enqueued.
-
-        Args:
-            campaign: its name.
-            after: begin behind the job of this `order`.
-            count: how many at most; forgotten ones count too.
-
-        Returns:
-            The jobs, and where the next page begins; None when this is the last one.
-        """
-        key = self.keys.campaign_jobs(campaign)
-        with unavailable():
-            found: Any = self._redis.zrange(
-                key, f"({after}", "+inf", byscore=True, offset=0, num=count, withscores=True
-            )
-        jobs = self.find_many([to_text(job_id) for job_id, _ in found])
-        return [job for job in jobs if job], int(found[-1][1]) if len(found) == count else None
-
-    def now(self) -> datetime:
-        """The server's clock, the only one that counts."""
-        return server_time(self._redis)
-
-    # Writing ---------------------------------------------------------------------------------------------------
 
     def next_orders(self, count: int) -> int:
         """Set `count` places in the order of all jobs aside; returns the first. Unused ones are harmless."""
@@ -379,7 +228,7 @@ class JobStore:
             as_read: their records: those stay that say anything else by now. None: whatever they say.
         """
         _, found = self._load(job_ids)
-        known = [_known(job_id, one) for job_id, one in zip(job_ids, found, strict=True) if _exists(one)]
+        known = [known_as(job_id, one) for job_id, one in zip(job_ids, found, strict=True) if _exists(one)]
         expected = None if as_read is None else {job.id: job for job in as_read}
         deletions = [
             Deletion.of(self.keys, one.job, one.version)
@@ -462,7 +311,7 @@ class JobStore:
         writes: dict[int, Write] = {}
         for place, ((job_id, event), record) in enumerate(zip(happened, found, strict=True)):
             try:
-                read = record if isinstance(record, Known) else _known(job_id, record)
+                read = record if isinstance(record, Known) else known_as(job_id, record)
                 change = advance(read.job, event, Moment(now, self._chance.random(), self.policy))
                 if change is None:
                     # What means nothing to a record that may be old may mean something to the newest.
@@ -494,20 +343,6 @@ class JobStore:
         first = self.next_orders(len(change.follow_ups))
         placed = (job.but(order=order) for order, job in enumerate(change.follow_ups, first))
         return replace(change, follow_ups=tuple(placed))
-
-    def _load(self, job_ids: Sequence[str]) -> tuple[datetime, list[Any]]:
-        """The server's clock, and for each job its record and version as kept there, or an error; one round trip."""
-        with unavailable():
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.time()
-            for job_id in job_ids:
-                pipeline.hmget(self.keys.job(job_id), _RECORD)
-            answers: list[Any] = pipeline.execute(raise_on_error=False)
-            if isinstance(answers[0], Exception):
-                raise answers[0]
-        now = to_time(*answers[0])
-        self._clock.set(now)
-        return now, answers[1:]
 
     def _save(self, writes: Sequence[Write], now: datetime) -> list[Applied | Exception | None]:
         """Write what was decided, in one round trip. None where somebody else wrote in between."""
@@ -575,17 +410,6 @@ def _created(job: Job, answer: Any) -> bool | InvalidRequest:
 
 def _exists(record: Any) -> bool:
     return isinstance(record, Exception) or record[0] is not None
-
-
-def _known(job_id: str, record: Any) -> Known:
-    """The job and its version, from what the server has of it."""
-    with unavailable():
-        if isinstance(record, Exception):
-            raise record
-    doc, version = record
-    if doc is None:
-        raise JobNotFound(f"there is no job {job_id!r}; `blendq campaign list` shows what there is")
-    return Known(from_doc(doc), to_text(version))
 
 
 def _not_refused(answers: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:

@@ -20,7 +20,7 @@ from jobs.job import Job, Status
 from jobs.pictures.images import ImageStore
 from jobs.report import rfc3339
 from jobs.store import JobStore
-from jobs.writes import to_doc
+from jobs.writing.docs import to_doc
 from producer.campaign import CampaignSummary, summary
 from producer.files import atomic_file
 from producer.report import campaign_json

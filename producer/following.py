@@ -15,7 +15,8 @@ from typing import Self
 from jobs.errors import ChangesMissed, WaitTimeout
 from jobs.job import Job, Reason, Status
 from jobs.pictures.images import ImageStore
-from jobs.store import BEFORE_ALL, JobStore
+from jobs.records import BEFORE_ALL
+from jobs.store import JobStore
 from jobs.telling.changes import Changed, present
 from producer.campaign import summary
 

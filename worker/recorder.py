@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from jobs.errors import StoreUnavailable
 from jobs.events import Event
 from jobs.queue import Wakeups
-from jobs.store import Applied, JobStore, Known
+from jobs.records import Known
+from jobs.store import Applied, JobStore
 from worker.http import Answer
 from worker.waking import wake_up, wakes_somebody
 

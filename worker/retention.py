@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from jobs.store import BEFORE_ALL
+from jobs.records import BEFORE_ALL
 from worker.context import Context
 
 LOOK_SECONDS = 60.0

@@ -15,7 +15,7 @@ from jobs.ids import id_of
 from jobs.job import Job, Picture, Status, TaskStatus
 from jobs.request import BlendRequest
 from jobs.store import JobStore
-from jobs.writes import to_kept
+from jobs.writing.docs import to_kept
 
 CAMPAIGN = "kept"
 PAGE = 250

@@ -31,7 +31,7 @@ from jobs.request import Mode
 from jobs.server import connect, to_ms, to_text
 from jobs.slots.plan import Plan, next_in_turn
 from jobs.store import Applied, BudgetSpent, JobStore, NoSlot
-from jobs.writes import tally
+from jobs.writing.tallies import tally
 from tests.unit.lifecycle_world import PICTURE, events_for, new_job, wanting_job
 
 

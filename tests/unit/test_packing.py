@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jobs.history import HistoryEntry
 from jobs.packing import LINES, RECORDS, Packing, unpacked
-from jobs.writes import from_doc, to_doc
+from jobs.writing.docs import from_doc, to_doc
 from tests.unit.lifecycle_world import PICTURE, new_job
 
 both = pytest.mark.parametrize("packing", [RECORDS, LINES])

@@ -13,7 +13,8 @@ from jobs.actions import Action
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.request import BlendRequest, Dimensions, Mode
-from jobs.writes import Creation, to_doc
+from jobs.writing.creation import Creation
+from jobs.writing.docs import to_doc
 from tests.unit.lifecycle_world import START, new_job
 
 requests = st.builds(

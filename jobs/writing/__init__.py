@@ -1,0 +1,1 @@
+"""Writing: what is done to records, as the scripts in jobs/lua take it."""
