@@ -210,11 +210,12 @@ class StoreMachine(RuleBasedStateMachine):
         self._upload(name)
         model, number = self.models[name], self.models[name].current
         theirs = [what for what, owner in self.tasks.items() if owner.name == other]
+        named_here = [what for what in theirs if what.startswith("task-")] if model.door == DEFAULT else []
         if model.status is Status.COLLECTING and picture(other).digest in theirs:
             self._event(name, events.Collected(number, picture(other)))
-        elif theirs and model.status in (C, Status.UNSURE) and not model.tries[number].answered:
-            answer = events.Answer(number, AnswerKind.ACCEPTED, theirs[0], code=1)
-            seen = events.TaskSeen(number, theirs[0], TaskStatus.IN_PROGRESS, 10)
+        elif named_here and model.status in (C, Status.UNSURE) and not model.tries[number].answered:
+            answer = events.Answer(number, AnswerKind.ACCEPTED, named_here[0], code=1)
+            seen = events.TaskSeen(number, named_here[0], TaskStatus.IN_PROGRESS, 10)
             self._event(name, seen if by_callback else answer)
 
     @rule(name=names, lost=lost_replies, pick=picks)
