@@ -31,7 +31,7 @@ class Api:
         self._folder.mkdir()
 
     def accept(self, job: str, task_id: str) -> None:
-        self._write("ledger", kind="accepted", task_id=task_id, inputs=INPUTS[job])
+        self._write("ledger", kind="accepted", at=NOW.isoformat(), task_id=task_id, inputs=INPUTS[job])
 
     def end(self, job: str, task_id: str, status: str, *, shows: str = "", spoil: str = "") -> None:
         """End a task; it shows the picture that was made for the job `shows`."""
