@@ -8,6 +8,8 @@ from jobs.settings import OnQueued, Settings
 
 # A job whose workers die this often in a row is taken to be the one that kills them.
 MAX_LOST_CLAIMS = 3
+# A worker that was lost is back after some seconds: the backoff of jobs that were lost twice begins further on.
+LOST_AGAIN_HEAD_START = 2
 # "No account" lasts longer than "no room": its backoff starts this many doublings further on.
 NO_ACCOUNT_HEAD_START = 2
 MAX_EXPONENT = 30

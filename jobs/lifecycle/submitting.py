@@ -9,7 +9,7 @@ from jobs.doors import DEFAULT, upstream_of
 from jobs.events import AnswerKind
 from jobs.job import Attempt, Job, Status
 from jobs.lifecycle.change import CONFLICT, Change, Moment, fail, finish, in_conflict, park
-from jobs.policy import MAX_LOST_CLAIMS, NO_ACCOUNT_HEAD_START
+from jobs.policy import LOST_AGAIN_HEAD_START, MAX_LOST_CLAIMS, NO_ACCOUNT_HEAD_START
 from jobs.settings import OnQueued
 
 # The API took it and works on it: what went wrong before no longer counts.
@@ -165,7 +165,12 @@ def lease_end(job: Job, moment: Moment) -> Change | None:
         case Status.SUBMITTING if job.lost_claims + 1 >= MAX_LOST_CLAIMS:
             return park(job, moment, "poison", f"{MAX_LOST_CLAIMS} workers in a row were lost while uploading it")
         case Status.SUBMITTING:
-            changed = job.but(status=Status.WAITING, due_at=moment.now, lost_claims=job.lost_claims + 1)
+            due = moment.now
+            if job.lost_claims:  # those that were lost together part, for one of them may be what kills their workers
+                due = moment.later(
+                    moment.policy.backoff_seconds(job.lost_claims + LOST_AGAIN_HEAD_START, moment.chance)
+                )
+            changed = job.but(status=Status.WAITING, due_at=due, lost_claims=job.lost_claims + 1)
             return Change(changed, "its worker was lost before the last byte: unpaid")
         case Status.COMMITTED:
             return _unsure(job, moment, "its worker was lost after the last byte")

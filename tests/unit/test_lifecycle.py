@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -268,11 +268,13 @@ def test_two_attempts_that_got_the_same_task_are_one_submission() -> None:
 
 
 def test_a_job_that_kills_three_workers_in_a_row_is_parked() -> None:
-    world = World(new_job())
+    world, waited = World(new_job()), list[timedelta]()
     for _ in range(3):
-        for event, wait in ((events.Release(), SOON), (events.Claim("w"), SOON), (events.LeaseEnd(), LATER)):
+        for event, wait in ((events.Release(), LATER), (events.Claim("w"), SOON), (events.LeaseEnd(), LATER)):
             world = world.after(event, wait, Policy()) or world
+        waited.append((world.job.due_at or world.now) - world.now)
     assert (world.job.status, world.job.reason and world.job.reason.kind) == (Status.PARKED, "poison")
+    assert waited[0] == timedelta(0) < waited[1], "those that were lost with it come back at another time"
 
 
 def test_absences_count_only_over_time_and_started_tasks_are_parked() -> None:
