@@ -108,7 +108,8 @@ class Recorder:
         self._redis = connect(stack.settings.redis_address())
         self._every = every_seconds
         before = read(file)
-        self._began = time.monotonic() - (before[-1].at if before else 0)
+        self._so_far = before[-1].at if before else 0.0
+        self._began = math.nan
         self._stage, self._doing = 0, ""
         self._used: dict[tuple[str, int], float] = {}
         self._due = 0.0
@@ -116,6 +117,8 @@ class Recorder:
     def begin(self, stage: int, doing: str) -> None:
         """From now on something else is done."""
         self._stage, self._doing = stage, doing
+        if math.isnan(self._began):  # what a start has to do before is no part of the run
+            self._began = time.monotonic()
         self._look(first=True)
 
     def look(self) -> None:
@@ -141,7 +144,7 @@ class Recorder:
         counts = self._counts()
         memory, log = self._redis.info("memory"), self._redis.info("persistence")
         sample = Sample(
-            at=round(time.monotonic() - self._began, 3),
+            at=round(self._so_far + time.monotonic() - self._began, 3),
             stage=self._stage,
             doing=self._doing,
             first=first,
