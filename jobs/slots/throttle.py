@@ -87,10 +87,6 @@ class Throttle:
         flow, seen, _ = self._read([door])[door]
         return flow, seen
 
-    def look(self, limit: int | None = None) -> tuple[Flow, Reading]:
-        """As `look_at`, at the default door."""
-        return self.look_at({DEFAULT: limit})[DEFAULT]
-
     def look_at(self, limits: Mapping[str, int | None]) -> dict[str, tuple[Flow, Reading]]:
         """As `read`, of several doors in one round trip; and what is found by it is kept.
 

@@ -105,13 +105,8 @@ class Write:
             facts["score"] = place.score
             facts["contender"] = place.contender
         if change.follow_ups:
-            own += _keys_of_new(keys, change)
-            queue = str(Queue.of(change.follow_ups[0]))
-            facts["new"] = {
-                "campaign": after.campaign,
-                "queue": queue,
-                "jobs": [_new(one) for one in change.follow_ups],
-            }
+            own += _keys_of_new(keys, change.follow_ups)
+            facts["new"] = _new(change.follow_ups)
         facts["keys"] = len(own)
         line = HistoryEntry.of(event, before, after, change.detail, now).to_line()
         facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
@@ -142,13 +137,16 @@ def _content(before: Job, after: Job, event: Event) -> dict[str, str]:
     return {"content": content_id(after.request)} | source
 
 
-def _keys_of_new(keys: Keys, change: Change) -> list[str]:
-    queue = Queue.of(change.follow_ups[0])
-    return [keys.ready(*queue), keys.campaign_jobs(queue.campaign), *(keys.job(one.id) for one in change.follow_ups)]
+def _keys_of_new(keys: Keys, jobs: Sequence[Job]) -> list[str]:
+    queue = Queue.of(jobs[0])
+    return [keys.ready(*queue), keys.campaign_jobs(queue.campaign), *(keys.job(one.id) for one in jobs)]
 
 
-def _new(job: Job) -> dict[str, Any]:
-    return {"id": job.id, "rank": rank(job), "order": job.order, "doc": to_doc(job)}
+def _new(jobs: Sequence[Job]) -> dict[str, Any]:
+    """What is told of follow-ups that are to be created; all of one queue."""
+    queue = Queue.of(jobs[0])
+    each = [{"id": one.id, "rank": rank(one), "order": one.order, "doc": to_doc(one)} for one in jobs]
+    return {"campaign": queue.campaign, "queue": str(queue), "jobs": each}
 
 
 def _pin(job: Job) -> str:

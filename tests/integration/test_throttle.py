@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from jobs import events
+from jobs.doors import DEFAULT
 from jobs.events import AnswerKind
 from jobs.job import Job, Status, TaskStatus
 from jobs.keys import Keys
@@ -108,10 +109,12 @@ def test_of_two_who_look_one_moves_it_and_why_is_kept(
         store.apply(name, seen(name, TaskStatus.IN_PROGRESS))
     other = JobStore(client, Policy(silence_seconds=45), keys)
     read = store.throttle._read(["default"])
-    flow, _ = other.throttle.look()
+    flow, _ = other.throttle.look_at({DEFAULT: None})[DEFAULT]
     assert flow.slots > START_SLOTS
     monkeypatch.setattr(store.throttle, "_read", lambda _: read)
-    assert store.throttle.look()[0].slots == START_SLOTS, "it was read before the other moved it"
+    assert store.throttle.look_at({DEFAULT: None})[DEFAULT][0].slots == START_SLOTS, (
+        "it was read before the other moved it"
+    )
     (move,) = other.throttle.moves()
     assert (move.before, move.after, move.working) == (START_SLOTS, flow.slots, START_SLOTS)
     assert move.why == flow.why == "all that is at the API is worked on"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jobs import events
+from jobs.doors import DEFAULT
 from jobs.events import AnswerKind
 from jobs.job import TaskStatus
 from jobs.request import BlendRequest
@@ -37,7 +38,7 @@ def test_the_upstream_is_told_with_its_shares_and_its_moves(full: Producer, call
     empty = call("upstream", "show", "--json")
     told = json.loads(empty.out)
     assert (told["slots"], told["slots_set"], told["moves"]) == (START_SLOTS, False, [])
-    full.store.throttle.look()
+    full.store.throttle.look_at({DEFAULT: None})
     told = json.loads(call("upstream", "show", "--json").out)
     assert (told["in_use"], told["working"], told["waiting"]) == (START_SLOTS + 1, START_SLOTS, 1)
     assert told["answers_last_hour"] == {"accepted": START_SLOTS, "queued": 1, "no_room": 1}
