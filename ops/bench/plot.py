@@ -11,6 +11,7 @@ WIDTH, HEIGHT = 960, 360
 LEFT, RIGHT, TOP, BOTTOM = 50, 20, 34, 40
 _FONT = 'font-family="sans-serif" font-size="11"'
 _LEGEND_WIDTH = 110
+_LETTER_WIDTH = 6.5
 _MOST_TICKS = 10
 _TIME_STEPS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 18000, 36000)
 
@@ -74,9 +75,10 @@ def _panel(panel: Panel, top: float, end: float) -> Iterator[str]:
     step = next((one for one in _TIME_STEPS if end / one <= _MOST_TICKS), _TIME_STEPS[-1])
     for at in _ticks(end, step):
         yield _text(x(at), foot + 14, _time(at, step), anchor="middle")
+    ends: list[float] = []  # of what is written in each line of names
     for at, name in panel.marks:
         yield f'<path d="M{x(at):.1f} {top + TOP}V{foot}" stroke="#bbb" stroke-dasharray="3 3"/>'
-        yield _text(x(at) + 4, top + TOP + 10, name)
+        yield _text(x(at) + 4, top + TOP + 10 + 12 * _free_line(ends, x(at), len(name) * _LETTER_WIDTH), name)
     yield _text(WIDTH - RIGHT, top + 17, panel.unit, anchor="end")
     for number, line in enumerate(panel.lines):
         steps = _steps([(x(at), y(value)) for at, value in line.points])
@@ -84,6 +86,13 @@ def _panel(panel: Panel, top: float, end: float) -> Iterator[str]:
         left = LEFT + number * _LEGEND_WIDTH
         yield f'<rect x="{left}" y="{top + 12}" width="10" height="3" fill="{line.colour}"/>'
         yield _text(left + 14, top + 17, line.name)
+
+
+def _free_line(ends: list[float], left: float, width: float) -> int:
+    """The first line in which nothing stands at `left`; taken from then on, up to its end."""
+    number = next((number for number, end in enumerate(ends) if end < left), len(ends))
+    ends[number : number + 1] = [left + width]
+    return number
 
 
 def _ticks(end: float, step: float) -> list[float]:

@@ -27,6 +27,14 @@ def test_panels_stand_one_below_the_other_over_the_same_time() -> None:
     assert float(below.split(" ")[1].partition("H")[0]) > HEIGHT
 
 
+def test_names_of_moments_that_are_close_stand_one_below_the_other() -> None:
+    line = Line("rate", "#999", [(0, 1), (100, 1)])
+    drawn = ElementTree.fromstring(drawing([Panel([line], [(0, "it begins"), (1, "it goes on"), (60, "it ends")])]))
+    heights = {one.text: float(one.get("y", "")) for one in drawn.iter(f"{SVG}text")}
+    assert heights["it begins"] < heights["it goes on"]
+    assert heights["it begins"] == heights["it ends"], "where there is room again, the first line is taken"
+
+
 def test_nothing_to_draw_is_still_a_drawing() -> None:
     drawn = ElementTree.fromstring(drawing([Panel([Line("rate", "#999", [])])]))
     assert "rate" in words(drawn)
