@@ -170,8 +170,7 @@ def _pauses(store: JobStore, settings: Settings) -> Iterator[Finding]:
         yield Finding("submitting", Level.OK, "is not paused")
     for one in found:
         if one.stray:
-            says = f"{one.name} has jobs of ours, and is not in the settings: nobody asks about them"
-            yield Finding("upstreams", Level.WRONG, says, "name it again with its url and key, until they are done")
+            yield Finding("upstreams", Level.WRONG, one.stray_words, one.STRAY_ADVICE)
     for queue in store.turns.queues() if settings.apis else []:
         if not doors_for(Pin.parse(queue.pin), settings.apis):
             asked = f"jobs of campaign {queue.campaign} wait for {Pin.parse(queue.pin).words}"

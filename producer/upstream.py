@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from jobs.doors import DEFAULT, upstream_of
 from jobs.events import AnswerKind
@@ -82,6 +82,15 @@ class UpstreamReport:
     stray: bool
     door: DoorReport
     others: list[DoorReport] = field(repr=False)
+
+    STRAY_ADVICE: ClassVar[str] = "name it again in BLENDQ_UPSTREAMS, with its url and key, until they are done"
+
+    @property
+    def stray_words(self) -> str:
+        """What is wrong where it is `stray`; `STRAY_ADVICE` says what to do."""
+        held = sum(one.seen.held for one in (self.door, *self.others))
+        jobs = "1 job of ours is" if held == 1 else f"{held} jobs of ours are"
+        return f"{jobs} under way at {self.name}, which is not in the settings, so nobody asks about them"
 
     def to_json(self) -> dict[str, Any]:
         known = self.settings

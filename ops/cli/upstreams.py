@@ -96,7 +96,7 @@ def _shares(door: DoorReport) -> str:
 
 def _state(one: UpstreamReport) -> str:
     if one.stray:
-        return "not in the settings, though it has jobs of ours: name it again, with its url and key"
+        return f"{one.stray_words}: {one.STRAY_ADVICE}"
     if one.pause:
         return f"paused: {one.pause.message}"
     return "turns jobs away: one at a time" if one.door.flow.trouble else "takes jobs"

@@ -123,7 +123,7 @@ def test_each_of_several_apis_is_told_with_what_waits_for_none(settings: Setting
         ("api two", Level.WRONG),
     ]
     assert "to two is paused (quota)" in said[0][2]
-    assert "gone has jobs of ours" in said[1][2]
+    assert "1 job of ours is under way at gone" in said[1][2]
     assert "wait for mode TURBO, and no API in the settings will do" in said[2][2]
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,14 +18,20 @@ from typing import Any
 import pytest
 import redis
 
+from jobs.events import Release
 from jobs.keys import BROKER_PREFIX
+from jobs.policy import Policy
 from jobs.queue import make_app
+from jobs.server import connect
 from jobs.settings import Settings
-from ops.cli.health import UnhealthyError, _worker_health, beat_health, flower_health, receiver_health, worker_health
+from jobs.store import JobStore
 from ops.embedded import EmbeddedServer
+from ops.health import UnhealthyError, beat_health, flower_health, receiver_health
+from ops.health_worker import _worker_health, worker_health
 from ops.ownership import Ownership
 from ops.sandbox.process import SandboxProcess
 from tests.ports import free_port
+from tests.unit.lifecycle_world import new_job
 
 DEADLINE_SECONDS = 40.0
 LOGIN = "somebody:her-password"
@@ -45,7 +52,7 @@ def settings(server_binary: Path, tmp_path: Path) -> Settings:
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody on this machine needs so long to answer; and tests wait for several who never do."""
-    monkeypatch.setattr("ops.cli.health.ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("ops.health_worker.ANSWER_SECONDS", 1.0)
 
 
 @pytest.fixture
@@ -149,7 +156,7 @@ class _DeafWorker:
 @pytest.fixture
 def deaf(settings: Settings, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> _DeafWorker:
     worker = _DeafWorker(settings)
-    monkeypatch.setattr("ops.cli.health.PROGRESS_SECONDS", 0.3)
+    monkeypatch.setattr("ops.health_worker.PROGRESS_SECONDS", 0.3)
     return worker
 
 
@@ -167,6 +174,25 @@ def test_a_worker_that_takes_nothing_is_not_healthy(settings: Settings, deaf: _D
 def test_a_worker_whose_threads_are_all_busy_is_healthy(settings: Settings, deaf: _DeafWorker) -> None:
     deaf.active = ("one", "two")
     assert "busy" in _check(settings, deaf)
+
+
+def test_a_worker_that_cannot_ask_about_some_jobs_says_so(
+    settings: Settings, deaf: _DeafWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is healthy: to start it again would not help."""
+    monkeypatch.setattr("ops.health_worker.make_app", lambda _: nullcontext(deaf.app))
+    assert "under way" not in worker_health(settings)
+    with connect(settings.redis_address()) as client:
+        store = JobStore(client, Policy())
+        now = store.now()
+        store.create([new_job(id=f"job_{number}", created_at=now, due_at=now) for number in range(3)])
+        store.apply("job_0", Release("default"))
+        for name in ("job_1", "job_2"):
+            store.apply(name, Release("gone"))
+    says = worker_health(settings)
+    assert "2 jobs of ours are under way at gone, which is not in the settings" in says
+    assert "name it again in BLENDQ_UPSTREAMS" in says
+    assert "at default" not in says
 
 
 def test_without_its_server_nothing_is_healthy(settings: Settings, server: EmbeddedServer, start: Start) -> None:

@@ -29,7 +29,7 @@ from jobs.server import connect
 from jobs.settings import Settings
 from jobs.slots.plan import Plan
 from jobs.telling.changes import BEGINNING
-from ops.cli.health import worker_health
+from ops.health_worker import worker_health
 from ops.sandbox.process import SandboxProcess
 from producer import Producer
 from producer.campaign import summaries

@@ -21,7 +21,7 @@ from jobs.schedule import Outcome, Overlap, Schedule
 from jobs.schedules import Run, Schedules
 from jobs.server import to_ms
 from jobs.settings import Settings
-from ops.cli.health import UnhealthyError, scheduler_health
+from ops.health import UnhealthyError, scheduler_health
 from producer import Producer
 from producer.scheduler import Scheduler
 from tests.integration.commands import succeed

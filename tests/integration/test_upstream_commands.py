@@ -74,7 +74,7 @@ def test_each_of_several_is_told(
     assert [(one["name"], one["in_use"]) for one in told["spare"]["pinned"]] == [("spare/FAST", 1)]
     said = call("upstream", "list").out
     assert "paused: HTTP 401" in said
-    assert "not in the settings, though it has jobs of ours" in said
+    assert "1 job of ours is under way at old, which is not in the settings" in said
     assert "spare/FAST" in call("upstream", "show", "spare").out
     assert "HTTP 401" in call("resume", "spare").err
     assert call("resume", "nobody").code == 2
