@@ -72,9 +72,7 @@ def _ways(context: Context, pins: Collection[str]) -> dict[str, Way]:
     ways = {}
     for door, api in upstreams.items():
         flow, seen = looked[door]
-        free = 0 if health[api.name].pause else room(flow, seen, store.policy, api.slots)
-        if health[api.name].suspect:
-            free = min(free, max(0, 1 - seen.on_the_way))
+        free = health[api.name].allows(room(flow, seen, store.policy, api.slots), seen.on_the_way)
         ways[door] = Way(api.weight, seen.held, free)
     return ways
 

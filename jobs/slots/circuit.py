@@ -23,6 +23,12 @@ class Health:
     pause: Pause | None = None
     suspect: bool = False
 
+    def allows(self, free: int, on_the_way: int) -> int:
+        """How many jobs may go where there is room for `free`: none while paused, then one ahead of the others."""
+        if self.pause:
+            return 0
+        return min(free, max(0, 1 - on_the_way)) if self.suspect else free
+
 
 class Circuit:
     """Those of all upstreams.

@@ -14,15 +14,20 @@ from jobs.report import source_name
 from jobs.slots.plan import DEFAULT_PLAN, Plan
 from producer.campaign import CampaignSummary
 from producer.report import next_step
+from producer.waiting import Waiting
 
 
 def job_lines(
-    job: Job, history: Sequence[HistoryEntry], picture: Path | None, follow_ups: Sequence[Job] = ()
+    job: Job,
+    history: Sequence[HistoryEntry],
+    picture: Path | None,
+    follow_ups: Sequence[Job] = (),
+    waiting: Waiting | None = None,
 ) -> Iterator[str]:
-    """The whole of a job: a header, its follow-ups, its attempts, its history."""
+    """The whole of a job: a header, why it waits, its follow-ups, its attempts, its history."""
     yield f"{job.id}  {job.status}"
     yield ""
-    yield from _columns(_header(job, picture))
+    yield from _columns([*_header(job, picture), *(("waits", why) for why in (waiting.lines() if waiting else ()))])
     if follow_ups:
         yield ""
         yield "Follow-ups"

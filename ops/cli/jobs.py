@@ -28,6 +28,7 @@ from producer.following import Finished
 from producer.report import next_step, whole_record
 from producer.results.embedding import embedded, origin
 from producer.results.export import place_picture
+from producer.waiting import why_waiting
 
 NO_PICTURE = 3
 
@@ -144,16 +145,19 @@ def job() -> None:
 @place_options
 def show_job(job_id: str, sandbox: str | None, data_dir: Path | None, as_json: bool) -> int:
     """Show a job: its record, its attempts, and everything it has been through. A finished picture's file will do."""
-    with Place(data_dir, sandbox).known_jobs() as producer:
+    place = Place(data_dir, sandbox)
+    with place.known_jobs() as producer:
         found = producer.get(_named(producer.store, job_id))
+        waiting = why_waiting(producer.store, place.settings, found)
         history = producer.store.history(found.id)
         follow_ups = producer.follow_ups(found)
         stored = producer.images.find(found.picture.digest) if found.picture else None
     path = stored.path if stored else None
     if as_json:
-        print_json({**whole_record(found, history, follow_ups), "picture_path": str(path) if path else None})
+        more = {"picture_path": str(path) if path else None, "waits": waiting and waiting.to_json()}
+        print_json(whole_record(found, history, follow_ups) | more)
         return 0
-    for line in job_lines(found, history, path, follow_ups):
+    for line in job_lines(found, history, path, follow_ups, waiting):
         click.echo(line)
     return 0
 
