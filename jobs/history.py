@@ -7,6 +7,7 @@ import re
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
 
 from jobs.events import Event
 from jobs.job import Job, Status
@@ -26,21 +27,14 @@ class HistoryEntry(BaseModel):
     detail: str = ""
 
     @classmethod
-    def of(cls, event: Event, before: Job, after: Job, detail: str, at: datetime) -> HistoryEntry:
-        return cls(
-            at=at,
-            event=_snake_case(type(event).__name__),
-            before=before.status,
-            after=after.status,
-            detail=detail[:MAX_DETAIL_CHARACTERS],
-        )
-
-    @classmethod
     def enqueued(cls, job: Job) -> HistoryEntry:
         return cls(at=job.created_at, event="enqueue", after=Status.WAITING, detail=f"campaign {job.campaign}")
 
-    def to_line(self) -> str:
-        return self.model_dump_json(exclude_defaults=True)
+
+def line_of(event: Event, before: Job, after: Job, detail: str, at: datetime) -> bytes:
+    """The history's new line: the entry as JSON, without an object made of it."""
+    line = {"at": at, "event": _snake_case(type(event).__name__), "before": before.status, "after": after.status}
+    return to_json(line | {"detail": detail[:MAX_DETAIL_CHARACTERS]} if detail else line)
 
 
 @functools.cache

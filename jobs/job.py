@@ -88,7 +88,7 @@ class TaskStatus(StrEnum):
 # A task that has left the API's queue.
 WORKED_ON = frozenset({TaskStatus.SUBMITTED, TaskStatus.MODAL, TaskStatus.IN_PROGRESS})
 # Where its task is known.
-_HAS_A_TASK = AT_THE_API - {Status.UNSURE}
+HAS_A_TASK = AT_THE_API - {Status.UNSURE}
 
 
 class _Record(BaseModel):
@@ -157,8 +157,13 @@ class Attempt(_Record):
         return (self.task_id is not None or self.seen is not None) and not self.gone
 
     @property
+    def uncertain(self) -> bool:
+        """Whether it was sent whole and may have been accepted, for all that is known."""
+        return self.committed_at is not None and not (self.refused or self.gone or self.taken)
+
+    @property
     def forgettable(self) -> bool:
-        return not self.taken and (self.committed_at is None or self.refused or self.gone)
+        return not (self.taken or self.uncertain)
 
     @property
     def started(self) -> bool:
@@ -262,16 +267,12 @@ class Job(_Record):
     @property
     def submissions(self) -> int:
         """Submissions known to be accepted, and so paid for: tasks, since two attempts may have got the same one."""
-        taken = [attempt for attempt in self.attempts if attempt.taken]
-        return len({(self.upstream_of(attempt.number), attempt.task_id or attempt.number) for attempt in taken})
+        return len({(self.upstream_of(one.number), one.task_id or one.number) for one in self.attempts if one.taken})
 
     @property
     def uncertain(self) -> int:
-        """Bodies that were sent whole and may have been accepted, for all that is known."""
-        return sum(
-            attempt.committed_at is not None and not (attempt.taken or attempt.refused or attempt.gone)
-            for attempt in self.attempts
-        )
+        """How many attempts may have been accepted."""
+        return len([one for one in self.attempts if one.uncertain])
 
     @property
     def working(self) -> bool:
@@ -289,7 +290,7 @@ class Job(_Record):
 
     @property
     def _task_at_the_api(self) -> Attempt | None:
-        return self.attempt if self.status in _HAS_A_TASK else None
+        return self.attempt if self.status in HAS_A_TASK else None
 
     def find_attempt(self, number: int) -> Attempt | None:
         for attempt in self.attempts:

@@ -54,10 +54,11 @@ class Packing:
     def __init__(self, mark: bytes, words: bytes) -> None:
         self._mark = mark
         self._words = words
+        self._packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW, _MEMORY, zdict=words)
 
-    def pack(self, text: str) -> bytes:
-        packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW, _MEMORY, zdict=self._words)
-        return self._mark + packer.compress(text.encode()) + packer.flush()
+    def pack(self, text: bytes) -> bytes:
+        packer = self._packer.copy()  # it knows its words already: reading them takes as long as what is packed
+        return self._mark + packer.compress(text) + packer.flush()
 
     def unpack(self, packed: bytes) -> bytes:
         return zlib.decompressobj(_WINDOW, zdict=self._words).decompress(packed[1:])

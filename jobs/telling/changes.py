@@ -45,13 +45,14 @@ class Changed:
 
 def shown(job: Job) -> tuple[Status, int | None]:
     """What people see of a job: its status and its progress. A change is an entry only when it changes this."""
-    return _ONE_STATUS.get(job.status, job.status), job.attempt.progress if job.attempt else None
+    attempt = job.attempt
+    return _ONE_STATUS.get(job.status, job.status), attempt.progress if attempt else None
 
 
 def entry(job: Job) -> list[str]:
     """What `save.lua` and `create.lua` write of a job: campaign, status, progress (empty for none)."""
     status, progress = shown(job)
-    return [job.campaign, status.value, "" if progress is None else str(progress)]
+    return [job.campaign, status, "" if progress is None else str(progress)]
 
 
 def present(job: Job, place: str) -> Changed:

@@ -19,7 +19,8 @@ def from_doc(kept: bytes | str) -> Job:
 
 def to_kept(job: Job) -> str | bytes:
     """The record as it is kept: packed, once it is to be kept for long."""
-    return RECORDS.pack(to_doc(job)) if job.status.final else to_doc(job)
+    doc = to_doc(job)
+    return RECORDS.pack(doc.encode()) if job.status.final else doc
 
 
 class Docs:

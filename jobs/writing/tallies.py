@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jobs.doors import DEFAULT, named
-from jobs.job import Job, Status
+from jobs.job import HAS_A_TASK, Job, Status
 
 # The names of the counts of a campaign.
 _SUMMED = ("submissions", "uncertain", "resubmissions", "queued_answers", "working", "waiting_there")
@@ -17,25 +17,34 @@ COUNTED = (*UNFINISHED, *(status.value for status in Status if status.final), *_
 
 def tally(job: Job) -> dict[str, int]:
     """What one job adds to the counts of its campaign. Counts are sums of this, so they cannot drift."""
-    summed = {name: count for name in _SUMMED if (count := getattr(job, name))}
-    return {job.status.value: 1, **summed}
+    counts: dict[str, int] = {job.status: 1, "resubmissions": job.resubmissions, "queued_answers": job.queued_answers}
+    if job.attempts:
+        counts["submissions"] = job.submissions
+        counts["uncertain"] = job.uncertain
+    if job.status in HAS_A_TASK:
+        counts["working"] = int(job.working)
+        counts["waiting_there"] = int(job.waiting_there)
+    return {name: count for name, count in counts.items() if count}
 
 
-def at_doors(before: Job, after: Job) -> dict[str, int] | None:
-    """What changes in the counts of its door; what is at the default one is all that is at no other."""
+def counted(before: Job, after: Job) -> tuple[dict[str, int], dict[str, int]]:
+    """What a change of a job changes in the counts: of its campaign, and of its doors; what is at the default one is
+    all that is at no other.
+    """
+    was, now = tally(before), tally(after)
     if not after.went_to:
-        return None
-    return delta(_at_its_door(before), _at_its_door(after)) or None
+        return _delta(was, now), {}
+    return _delta(was, now), _delta(_at_its_door(before, was), _at_its_door(after, now))
 
 
-def _at_its_door(job: Job) -> dict[str, int]:
-    counts = tally(job) if job.door != DEFAULT else {}
+def _at_its_door(job: Job, counts: Mapping[str, int]) -> dict[str, int]:
+    if job.door == DEFAULT:
+        return {}
     return {named(job.door, name): counts[name] for name in AT_A_DOOR if name in counts}
 
 
-def delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    if before == after:
-        return {}
-    names = before.keys() | after.keys()
-    changes = {name: after.get(name, 0) - before.get(name, 0) for name in names}
-    return {name: change for name, change in changes.items() if change}
+def _delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    change = dict(after)
+    for name, count in before.items():
+        change[name] = change.get(name, 0) - count
+    return {name: count for name, count in change.items() if count}

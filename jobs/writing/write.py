@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
+from pydantic_core import to_json
+
 from jobs.content import content_id
 from jobs.doors import DEFAULT, named
 from jobs.events import Act, Answer, Event, NoAnswer, Release, Retry, Reuse
-from jobs.history import HistoryEntry
+from jobs.history import line_of
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change
@@ -20,10 +21,10 @@ from jobs.packing import LINES
 from jobs.server import to_ms
 from jobs.slots.gate import rank
 from jobs.slots.pins import Queue
-from jobs.telling.changes import entry, shown
+from jobs.telling.changes import entry
 from jobs.telling.notices import Notice
 from jobs.writing.docs import to_doc, to_kept
-from jobs.writing.tallies import COUNTED, UNFINISHED, at_doors, delta, tally
+from jobs.writing.tallies import COUNTED, UNFINISHED, counted
 
 
 def new_name() -> str:
@@ -81,6 +82,7 @@ class Write:
         place = _place(keys, after, now)
         stood = keys.places(before.status, before.campaign, _pin(before))
         own += [*slots, *(one for one in stood if place is None or one != place.key)]
+        counts, there = counted(before, after)
         facts: dict[str, Any] = {
             "id": after.id,
             "version": version,
@@ -90,15 +92,15 @@ class Write:
             "once": isinstance(event, (Act, Retry)) or None,
             "slot": "hold" if after.status.holds_slot else "free",
             "slots": len(slots) or None,
-            "tally": delta(tally(before), tally(after)),
-            "there": at_doors(before, after),
+            "tally": counts,
+            "there": there or None,
             "answer": _answered(after, event),
         }
         if isinstance(event, Release):
             facts |= {"slot_limit": event.slots, "budget": event.budget}
         facts |= claims(before, after) | _content(before, after, event)
-        if shown(before) != shown(after):
-            facts["shown"] = entry(after)
+        if entry(before) != (shown := entry(after)):
+            facts["shown"] = shown
         facts |= _told(before, after, int(version) + 1, now)
         if place is not None:
             own.append(place.key)
@@ -108,23 +110,29 @@ class Write:
             own += _keys_of_new(keys, change.follow_ups)
             facts["new"] = _new(change.follow_ups)
         facts["keys"] = len(own)
-        line = HistoryEntry.of(event, before, after, change.detail, now).to_line()
-        facts_json = json.dumps({name: value for name, value in facts.items() if value is not None})
-        return cls(before, after, str(int(version) + 1), name, own, (to_kept(after), LINES.pack(line), facts_json))
+        line = LINES.pack(line_of(event, before, after, change.detail, now))
+        told = to_json({name: value for name, value in facts.items() if value is not None})
+        return cls(before, after, str(int(version) + 1), name, own, (to_kept(after), line, told))
 
 
 def claims(before: Job, after: Job) -> dict[str, str]:
     """What the job newly says is its own: the id of a task, the digest of a picture."""
-    known = {task_claim(before, attempt.number, attempt.task_id) for attempt in before.attempts if attempt.task_id}
     claimed = {}
-    for attempt in after.attempts:
-        task = task_claim(after, attempt.number, attempt.task_id) if attempt.task_id is not None else None
-        if task is not None and not attempt.gone and task not in known:
-            claimed["task_id"] = task
-            break
+    if after.attempts is not before.attempts and (task := _new_task(before, after)) is not None:
+        claimed["task_id"] = task
     if after.picture is not None and after.picture != before.picture and after.reused_from is None:
         claimed["picture"] = after.picture.digest
     return claimed
+
+
+def _new_task(before: Job, after: Job) -> str | None:
+    known = {task_claim(before, attempt.number, attempt.task_id) for attempt in before.attempts if attempt.task_id}
+    for attempt in after.attempts:
+        if attempt.task_id is not None and not attempt.gone:
+            task = task_claim(after, attempt.number, attempt.task_id)
+            if task not in known:
+                return task
+    return None
 
 
 def _content(before: Job, after: Job, event: Event) -> dict[str, str]:

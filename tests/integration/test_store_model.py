@@ -322,7 +322,7 @@ class StoreMachine(RuleBasedStateMachine):
     def the_model_agrees(self) -> None:
         for name, model in self.models.items():
             job = self.store.get(name)
-            lived = "\n".join(entry.to_line() for entry in self.store.history(name))
+            lived = "\n".join(entry.model_dump_json() for entry in self.store.history(name))
             assert (job.status, job.current, job.claims) == (model.status, model.current, model.claims), lived
             assert job.cancel_requested == model.cancel_requested, lived
             assert {number: job.door_of(number) for number in model.went_by} == model.went_by, lived

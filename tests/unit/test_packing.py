@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.history import HistoryEntry
+from jobs.events import LeaseEnd
+from jobs.history import MAX_DETAIL_CHARACTERS, HistoryEntry, line_of
+from jobs.job import Status
 from jobs.packing import LINES, RECORDS, Packing, unpacked
 from jobs.writing.docs import from_doc, to_doc
-from tests.unit.lifecycle_world import PICTURE, new_job
+from tests.unit.lifecycle_world import PICTURE, START, new_job
 
 both = pytest.mark.parametrize("packing", [RECORDS, LINES])
 anything = st.dictionaries(st.text(), st.text() | st.integers() | st.none()).map(json.dumps)
@@ -20,14 +22,14 @@ anything = st.dictionaries(st.text(), st.text() | st.integers() | st.none()).map
 @both
 @given(text=anything)
 def test_what_is_packed_is_read_as_it_was(packing: Packing, text: str) -> None:
-    assert unpacked(packing.pack(text)).decode() == text
+    assert unpacked(packing.pack(text.encode())).decode() == text
     assert unpacked(text.encode()).decode() == text, "an earlier version kept it plain"
 
 
 @both
 def test_long_texts_are_packed_too(packing: Packing) -> None:
     text = json.dumps([{"at": number, "ü": "x" * (number % 50)} for number in range(2000)])
-    assert unpacked(packing.pack(text)).decode() == text
+    assert unpacked(packing.pack(text.encode())).decode() == text
 
 
 def test_packed_by_the_first_version_of_these_words() -> None:
@@ -40,6 +42,24 @@ def test_packed_by_the_first_version_of_these_words() -> None:
     assert HistoryEntry.model_validate_json(unpacked(line)).event == "collected"
 
 
+@given(name=st.text(max_size=9))
+def test_what_was_packed_before_leaves_nothing_behind(name: str) -> None:
+    """All texts of a kind are packed by copies of one packer."""
+    first = RECORDS.pack(to_doc(new_job(campaign=name)).encode())
+    RECORDS.pack(b"x" * 5000)
+    assert RECORDS.pack(to_doc(new_job(campaign=name)).encode()) == first
+
+
+@given(st.sampled_from(Status), st.sampled_from(Status), st.text(max_size=2 * MAX_DETAIL_CHARACTERS))
+def test_a_line_says_what_happened(before: Status, after: Status, detail: str) -> None:
+    line = line_of(LeaseEnd(), new_job(status=before), new_job(status=after), detail, START)
+    entry = HistoryEntry.model_validate_json(line)
+    assert entry == HistoryEntry(
+        at=START, event="lease_end", before=before, after=after, detail=detail[:MAX_DETAIL_CHARACTERS]
+    )
+    assert line.decode() == entry.model_dump_json(exclude_defaults=True), "no byte more than it needs"
+
+
 def test_a_record_takes_less_than_half() -> None:
     doc = to_doc(new_job(picture=PICTURE, campaign="summer"))
-    assert len(RECORDS.pack(doc)) < len(doc) / 2
+    assert len(RECORDS.pack(doc.encode())) < len(doc) / 2
