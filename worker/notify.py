@@ -19,12 +19,13 @@ from http import HTTPStatus
 from time import monotonic
 from typing import Self
 
-import httpcore
+import httpx
 
 from jobs.errors import StoreUnavailable, WebhookNotFound
 from jobs.files import kept
 from jobs.net.addresses import AddressRefused, AddressRules, parse_target
-from jobs.net.outbound import WIRE_ERRORS, Outbound, Pace, TooSlow
+from jobs.net.http1 import Answer as HttpAnswer
+from jobs.net.outbound import Outbound, Pace, TooSlow
 from jobs.net.signature import new_secret, signed_headers
 from jobs.policy import full_jitter
 from jobs.settings import Settings
@@ -208,7 +209,7 @@ class Notifier:
                 return _answer(answer)
         except (AddressRefused, TooSlow) as error:
             return Answer(None, str(error))
-        except WIRE_ERRORS as error:
+        except httpx.TransportError as error:
             return Answer(None, type(error).__name__)
 
     def _record(self, due: Due, answer: Answer, seconds: float) -> None:
@@ -249,7 +250,7 @@ def own_secrets(settings: Settings) -> tuple[str, ...]:
     return (newest,) if previous is None else (newest, previous.get_secret_value())
 
 
-def _answer(answer: httpcore.Response) -> Answer:
+def _answer(answer: HttpAnswer) -> Answer:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
     wait = retry_after_seconds(RawAnswer(answer.status, headers, b"", received_at=datetime.now(UTC)))
     return Answer(answer.status, None, wait or 0.0)

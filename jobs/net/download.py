@@ -8,11 +8,12 @@ from http import HTTPStatus
 from typing import Self
 from urllib.parse import urljoin
 
-import httpcore
+import httpx
 
 from jobs.errors import BlendqError, PictureError
 from jobs.net.addresses import AddressRefused, AddressRules, parse_target
-from jobs.net.outbound import WIRE_ERRORS, Outbound, Pace, TooSlow
+from jobs.net.http1 import Answer
+from jobs.net.outbound import Outbound, Pace, TooSlow
 from jobs.pictures.decoding import Decoder
 from jobs.pictures.images import ImageStore, StoredImage
 from jobs.settings import Settings
@@ -81,8 +82,8 @@ class Downloads:
                 if isinstance(found, StoredImage):
                     return found
                 url = found
-        except WIRE_ERRORS as error:
-            why = f" ({error})" if isinstance(error, httpcore.ConnectError) else ""  # no such host, nobody listens
+        except httpx.TransportError as error:
+            why = f" ({error})" if isinstance(error, httpx.ConnectError) else ""  # no such host, nobody listens
             raise DownloadError(f"the picture did not come: {type(error).__name__}{why}") from error
         except PictureError as error:
             raise DownloadError(f"what came is not the picture: {error}") from error
@@ -102,12 +103,12 @@ class Downloads:
             if answer.status != HTTPStatus.OK:
                 raise DownloadError(f"the picture's link answers HTTP {answer.status}")
             with images.incoming(check=partial(self._decoder.check, progress=pace.progress)) as incoming:
-                for chunk in answer.iter_stream():
+                for chunk in answer.parts():
                     incoming.write(chunk)
                 return incoming.keep()
 
 
-def _location(answer: httpcore.Response) -> str | None:
+def _location(answer: Answer) -> str | None:
     return next(
         (value.decode("utf-8", "replace") for name, value in answer.headers if name.lower() == b"location"), None
     )

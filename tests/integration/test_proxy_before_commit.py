@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 
-import httpcore
 import httpx
 import pytest
 
@@ -150,8 +149,8 @@ def read_all(connection: Connection) -> None:
         RuntimeError("lease lost"),
         KeyboardInterrupt(),
         httpx.ConnectError("theirs"),
-        httpcore.WriteError("theirs"),
-        httpcore.ReadTimeout("theirs"),
+        httpx.WriteError("theirs"),
+        httpx.ReadTimeout("theirs"),
         GeneratorExit(),
     ],
     ids=repr,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from importlib import metadata
 from urllib.parse import quote
@@ -27,8 +28,10 @@ def checked_url(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
-def headers(key: str | None, auth: ApiAuth) -> dict[str, str]:
+def headers(base_url: str, key: str | None, auth: ApiAuth) -> dict[str, str]:
     """The headers of every request; the key under one name only, as one family reads `Authorization` first, and raw.
+
+    A user and a password in the address are those of a network proxy in front of the API, and go before a bearer key.
 
     Raises:
         SettingsError: the key cannot be sent; does not show it.
@@ -36,10 +39,18 @@ def headers(key: str | None, auth: ApiAuth) -> dict[str, str]:
     # Checked here because what the HTTP layers raise about a header shows its value.
     if key and not re.fullmatch(r"[\x21-\x7e]+", key):
         raise SettingsError("api_key holds characters that no header can carry (spaces, line ends, non-ASCII)")
-    common = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"blendq/{_version()}"}
-    if not key:
-        return common
-    return common | ({"Authorization": f"Bearer {key}"} if auth is ApiAuth.BEARER else {"mj-api-secret": key})
+    url = httpx.URL(base_url)
+    sent = {
+        "Host": url.netloc.decode("ascii"),
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": f"blendq/{_version()}",
+    }
+    if key:
+        sent |= {"Authorization": f"Bearer {key}"} if auth is ApiAuth.BEARER else {"mj-api-secret": key}
+    if url.username or url.password:
+        sent["Authorization"] = "Basic " + base64.b64encode(f"{url.username}:{url.password}".encode()).decode("ascii")
+    return sent
 
 
 def path_segment(task_id: str) -> str:

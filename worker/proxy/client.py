@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from jobs.errors import UsageError
+from jobs.net.line import Waits
 from jobs.settings import Settings
 from jobs.upstreams import ApiAuth, Upstream
 from worker.proxy import lookups
@@ -22,7 +23,7 @@ from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, NotCa
 from worker.proxy.redaction import Redaction
 from worker.proxy.reply import RawAnswer
 from worker.proxy.task import TaskView
-from worker.proxy.transport import FRESH, BoundedTransport, Deadline
+from worker.proxy.transport import DEADLINE, FRESH, BoundedTransport, Deadline
 
 MAX_ANSWER_BYTES = 256 << 10
 MAX_LIST_BYTES = 8 << 20
@@ -79,18 +80,10 @@ class ProxyClient:
         self._base_url = checked_url(base_url)
         self._redaction = Redaction(key or "")
         self._timeouts = timeouts or Timeouts()
-        self._http = httpx.Client(
-            headers=headers(key, auth),
-            timeout=httpx.Timeout(
-                connect=self._timeouts.connect,
-                write=self._timeouts.write,
-                read=self._timeouts.answer,
-                pool=self._timeouts.connect,
-            ),
-            transport=BoundedTransport(max_connections, KEEPALIVE_SECONDS),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._urls: dict[str, httpx.URL] = {}
+        self._headers = httpx.Headers(headers(self._base_url, key, auth))
+        waits = Waits(connect=self._timeouts.connect, read=self._timeouts.answer, write=self._timeouts.write)
+        self._transport = BoundedTransport(waits, max_connections, KEEPALIVE_SECONDS)
 
     @classmethod
     def of(cls, upstream: Upstream, settings: Settings) -> Self:
@@ -126,7 +119,7 @@ class ProxyClient:
 
     def close(self) -> None:
         """Close all connections."""
-        self._http.close()
+        self._transport.close()
 
     def submit(
         self, body: Body, commit: Callable[[], None], progress: Callable[[], None] | None = None
@@ -148,19 +141,20 @@ class ProxyClient:
         """
         deadline = Deadline(self._timeouts.upload)
         upload = Upload(body, commit, progress, deadline, self._timeouts.answer)
-        request = self._http.build_request(
+        request = httpx.Request(
             "POST",
-            f"{self._base_url}{body.path}",
-            content=upload,
-            headers={
-                "Content-Type": "application/json",
-                "Content-Length": str(body.content_length),
-                "Connection": "close",
-            },
-            extensions={FRESH: True},
+            self._url(body.path),
+            headers=[
+                *self._headers.raw,
+                (b"Content-Type", b"application/json"),
+                (b"Content-Length", str(body.content_length).encode()),
+                (b"Connection", b"close"),
+            ],
+            stream=upload,
+            extensions={DEADLINE: deadline, FRESH: True},
         )
         try:
-            outcome = exchange(self._http, request, deadline, MAX_ANSWER_BYTES)
+            outcome = exchange(self._transport, request, MAX_ANSWER_BYTES)
         except BodyStopped:
             outcome = Failure("the body was stopped")
         finally:
@@ -221,6 +215,12 @@ class ProxyClient:
         found = self._ask(lookups.read_seed, "GET", f"/mj/task/{path_segment(task_id)}/image-seed")
         return None if isinstance(found, CannotTell) else found
 
+    def _url(self, path: str) -> httpx.URL:
+        """Of a call whose path has no id in it: there are few, and to take an address apart takes a while."""
+        if (url := self._urls.get(path)) is None:
+            url = self._urls[path] = httpx.URL(self._base_url + path)
+        return url
+
     def _ask(
         self,
         read: Callable[[RawAnswer], _Read],
@@ -230,8 +230,11 @@ class ProxyClient:
         max_bytes: int = MAX_ANSWER_BYTES,
     ) -> _Read | CannotTell:
         """One lookup, on a kept connection, all within the answer's time limit."""
-        request = self._http.build_request(method, self._base_url + path, json=fields)
-        answer = exchange(self._http, request, Deadline(self._timeouts.answer), max_bytes)
+        extensions = {DEADLINE: Deadline(self._timeouts.answer)}
+        request = httpx.Request(
+            method, self._base_url + path, headers=self._headers, json=fields, extensions=extensions
+        )
+        answer = exchange(self._transport, request, max_bytes)
         outcome = CannotTell(answer.message, answered=False) if isinstance(answer, Failure) else read(answer)
         return self._redaction.apply(outcome)
 

@@ -11,31 +11,30 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import httpcore
 import httpx
 
 from worker.proxy.body import Body
 from worker.proxy.reply import RawAnswer
-from worker.proxy.transport import LOCATION, Deadline, bounded_by
+from worker.proxy.transport import Deadline
 from worker.proxy.wire import clean
 
-# The most specific first. Tests hold this against everything that httpcore can raise.
+# The most specific first. Tests hold this against everything that httpx's transports may raise.
 FAILURES: tuple[tuple[type[Exception], str], ...] = (
-    (httpcore.ConnectTimeout, "no connection in time"),
-    (httpcore.PoolTimeout, "no free connection in time: more calls at once than connections"),
-    (httpcore.WriteTimeout, "the API stopped taking the request"),
-    (httpcore.ReadTimeout, "no complete answer in time"),
-    (httpcore.TimeoutException, "out of time"),
-    (httpcore.ConnectError, "no connection"),
-    (httpcore.WriteError, "the connection broke while sending"),
-    (httpcore.ReadError, "the connection broke while waiting for the answer"),
-    (httpcore.NetworkError, "the connection broke"),
-    (httpcore.RemoteProtocolError, "the connection was closed, or the answer is not HTTP"),
-    (httpcore.ProtocolError, "the exchange broke the HTTP protocol"),
-    (httpcore.ProxyError, "a network proxy refused"),
-    (httpcore.UnsupportedProtocol, "the address is neither http:// nor https://"),
+    (httpx.ConnectTimeout, "no connection in time"),
+    (httpx.PoolTimeout, "no free connection in time: more calls at once than connections"),
+    (httpx.WriteTimeout, "the API stopped taking the request"),
+    (httpx.ReadTimeout, "no complete answer in time"),
+    (httpx.TimeoutException, "out of time"),
+    (httpx.ConnectError, "no connection"),
+    (httpx.WriteError, "the connection broke while sending"),
+    (httpx.ReadError, "the connection broke while waiting for the answer"),
+    (httpx.NetworkError, "the connection broke"),
+    (httpx.RemoteProtocolError, "the connection was closed, or the answer is not HTTP"),
+    (httpx.ProtocolError, "the exchange broke the HTTP protocol"),
+    (httpx.ProxyError, "a network proxy refused"),
+    (httpx.UnsupportedProtocol, "the address is neither http:// nor https://"),
+    (httpx.TransportError, "the exchange failed"),
 )
-_TRANSPORT_ERRORS = tuple(kind for kind, _ in FAILURES)
 _NOT_PACKED = ("", "identity")
 _ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 
@@ -48,10 +47,10 @@ class Failure:
 
 
 class BodyStopped(Exception):
-    """The body ended early; `Upload.error` says why. A type of its own, as httpcore swallows some of its own."""
+    """The body ended early; `Upload.error` says why. A type of its own: it must not be taken for the wire's."""
 
 
-class Upload:
+class Upload(httpx.SyncByteStream):
     """A body on its way, and how far it came.
 
     `committed`: the last byte may be out. `error`: what the body, its `commit` or its `progress` raised, so that it
@@ -96,24 +95,23 @@ class Upload:
         self._deadline.restart(self._answer_seconds)
 
 
-def exchange(http: httpx.Client, request: httpx.Request, deadline: Deadline, max_bytes: int) -> RawAnswer | Failure:
-    """Send `request` and read its answer, all before `deadline`.
+def exchange(transport: httpx.BaseTransport, request: httpx.Request, max_bytes: int) -> RawAnswer | Failure:
+    """Send `request` and read its answer, all before the deadline that it brings along.
 
     Args:
         max_bytes: of the answer's body, packed and unpacked; a longer one comes back truncated.
     """
-    with bounded_by(deadline):
-        try:
-            response = http.send(request, stream=True)
-        except _TRANSPORT_ERRORS as error:
-            return Failure(_words(error))
-        try:
-            return _read(response, max_bytes)
-        finally:
-            response.close()
+    try:
+        response = transport.handle_request(request)
+    except httpx.TransportError as error:
+        return Failure(_words(error))
+    try:
+        return _read(response, max_bytes)
+    finally:
+        response.close()
 
 
-def _words(error: Exception) -> str:
+def _words(error: httpx.TransportError) -> str:
     words = next(words for kind, words in FAILURES if isinstance(error, kind))
     detail = clean(str(error))
     return f"{words} ({detail})" if detail else words
@@ -121,19 +119,16 @@ def _words(error: Exception) -> str:
 
 def _read(response: httpx.Response, max_bytes: int) -> RawAnswer:
     body, complete = bytearray(), False
-    with suppress(*_TRANSPORT_ERRORS, zlib.error):  # What came is kept: a status alone may decide.
+    with suppress(httpx.TransportError, zlib.error):  # What came is kept: a status alone may decide.
         complete = _read_body(response, body, max_bytes)
-    headers = dict(response.headers)
-    if location := response.extensions.get(LOCATION):
-        headers["location"] = location
-    return RawAnswer(response.status_code, headers, bytes(body), not complete, datetime.now(UTC))
+    return RawAnswer(response.status_code, dict(response.headers), bytes(body), not complete, datetime.now(UTC))
 
 
 def _read_body(response: httpx.Response, body: bytearray, max_bytes: int) -> bool:
     """Fill `body`; tell whether it is all of it. Plain bytes were asked for, but some servers pack regardless."""
     packing = response.headers.get("content-encoding", "").strip().lower()
     if packing in _NOT_PACKED:
-        for chunk in response.iter_raw():
+        for chunk in _parts(response):
             body += chunk[: max_bytes - len(body) + 1]
             if len(body) > max_bytes:
                 return False
@@ -141,10 +136,15 @@ def _read_body(response: httpx.Response, body: bytearray, max_bytes: int) -> boo
     return packing in ("gzip", "x-gzip", "deflate") and _unpack(response, body, max_bytes)
 
 
+def _parts(response: httpx.Response) -> Iterator[bytes]:
+    assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101  (for mypy)
+    return iter(response.stream)
+
+
 def _unpack(response: httpx.Response, body: bytearray, max_bytes: int) -> bool:
     """Never makes more than `max_bytes` of what comes in: a small answer can unpack to gigabytes."""
     unpacker, packed_bytes = zlib.decompressobj(_ZLIB_OR_GZIP), 0
-    for chunk in response.iter_raw():
+    for chunk in _parts(response):
         packed_bytes += len(chunk)
         body += unpacker.decompress(chunk, max_bytes - len(body) + 1)
         if len(body) > max_bytes or packed_bytes > max_bytes:

@@ -1,32 +1,28 @@
-"""The wire under the client: connections whose every read and write ends at a deadline of the whole call.
+"""The wire under the client: an httpx transport whose every wait ends at the deadline of the whole call.
 
 httpx's timeouts are per read and per write, so a server that sends a byte now and then can hold a thread for hours.
-Here the call's `Deadline` bounds each of them too. The bounds are firm for reads; a write may outlast the deadline by
-one write timeout, and a connect by what the name lookup takes (the resolver has its own limits).
+Here the call's `Deadline` bounds each of them too; only the name lookup has limits of its own, the resolver's.
 """
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from time import monotonic
-from typing import Any, cast
 
-import httpcore
 import httpx
 
-# Names of request extensions, and of the answer extension that keeps a redirect's target.
+from jobs.net.http1 import Answer, request_head
+from jobs.net.line import Limit, Line, Waits, tls_context
+
+# Names of request extensions.
+DEADLINE = "blendq.deadline"
 FRESH = "blendq.fresh"
-LOCATION = "blendq.location"
 
-# Small enough that the deadline is looked at often, and that the kernel takes one in one or two sends.
-_WRITE_BYTES = 64 << 10
-# httpx would follow up on these: refuse an answer whose Location it cannot parse, and send cookies back.
-_DROPPED_HEADERS = (b"location", b"set-cookie")
-
-SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+Origin = tuple[str, str, int]
 
 
 class Deadline:
@@ -38,146 +34,153 @@ class Deadline:
     def restart(self, seconds: float) -> None:
         self._end = monotonic() + seconds
 
-    def remaining_seconds(self) -> float:
-        return self._end - monotonic()
+    def limit(self, seconds: float) -> float:
+        """`seconds`, or what is left."""
+        return min(seconds, self._end - monotonic())
 
 
-_current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
+class _Body(httpx.SyncByteStream):
+    """An answer's body; told when it is read, or no longer wanted."""
 
-
-@contextmanager
-def bounded_by(deadline: Deadline) -> Iterator[None]:
-    """All wire work of this thread inside the block ends at `deadline`."""
-    token = _current.set(deadline)
-    try:
-        yield
-    finally:
-        _current.reset(token)
-
-
-def _limit(timeout: float | None, too_late: type[httpcore.TimeoutException]) -> float | None:
-    deadline = _current.get()
-    if deadline is None:
-        return timeout
-    remaining = deadline.remaining_seconds()
-    if remaining <= 0:
-        raise too_late("the time for the whole call is over")
-    return remaining if timeout is None else min(timeout, remaining)
-
-
-class _BoundedStream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _limit(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(buffer), _WRITE_BYTES):
-            self._write_piece(buffer[start : start + _WRITE_BYTES], _limit(timeout, httpcore.WriteTimeout))
-
-    def _write_piece(self, piece: bytes, limit: float | None) -> None:
-        try:
-            self._stream.write(piece, limit)
-        except httpcore.WriteTimeout as error:
-            if not self._stream.get_extra_info("is_readable"):
-                raise
-            # The server stopped taking the body because it has answered already. After a WriteError, unlike after a
-            # timeout, httpcore reads that answer.
-            raise httpcore.WriteError("the API answered before it took the whole request") from error
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        limit = _limit(timeout, httpcore.ConnectTimeout)
-        return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, limit))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-class _BoundedBackend(httpcore.NetworkBackend):
-    def __init__(self) -> None:
-        self._backend = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[SocketOption] | None = None,
-    ) -> httpcore.NetworkStream:
-        limit = _limit(timeout, httpcore.ConnectTimeout)
-        try:
-            return _BoundedStream(self._backend.connect_tcp(host, port, limit, local_address, socket_options))
-        except UnicodeError as error:  # a name that cannot be asked for, such as one with an empty label
-            raise httpcore.ConnectError(f"not a host name: {host}") from error
-
-
-class _AnswerStream(httpx.SyncByteStream):
-    def __init__(self, stream: Iterable[bytes]) -> None:
-        self._stream = stream
+    def __init__(self, answer: Answer, done: Callable[[Answer], None]) -> None:
+        self._answer = answer
+        self._done = done
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._stream
+        return self._answer.parts()
 
     def close(self) -> None:
-        if hasattr(self._stream, "close"):
-            self._stream.close()
+        self._done(self._answer)
+
+
+class _Kept:
+    """Lines that wait for another request."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._lines: list[tuple[float, Origin, Line]] = []
+
+    def take(self, origin: Origin) -> Line | None:
+        """The one that was put in last and is still open; those that are not are closed."""
+        while (found := self._pop(origin)) is not None:
+            until, line = found
+            if monotonic() < until and not line.is_readable():
+                return line
+            line.close()
+        return None
+
+    def _pop(self, origin: Origin) -> tuple[float, Line] | None:
+        with self._lock:
+            for index in range(len(self._lines) - 1, -1, -1):
+                if self._lines[index][1] == origin:
+                    until, _, line = self._lines.pop(index)
+                    return until, line
+        return None
+
+    def put(self, origin: Origin, line: Line) -> None:
+        with self._lock:
+            self._lines.append((monotonic() + self._seconds, origin, line))
+
+    def close(self) -> None:
+        with self._lock:
+            lines, self._lines = self._lines, []
+        for _, _, line in lines:
+            line.close()
 
 
 class BoundedTransport(httpx.BaseTransport):
-    """httpx's transport, on connections bounded by the current `Deadline`. Raises httpcore's exceptions.
+    """Connections bounded by the `Deadline` that each request brings along as an extension.
 
-    No retries, no proxies, nothing from the environment. A request with the extension FRESH gets a connection of its
-    own: a kept one may be closed by the server at the very moment the request goes out, and after the last byte that
-    would leave a submission in doubt.
+    No retries, no redirects, no cookies, no proxies, nothing from the environment. A request with the extension FRESH
+    gets a connection of its own: a kept one may be closed by the server at the very moment the request goes out, and
+    after the last byte that would leave a submission in doubt.
 
     Args:
+        waits: the bounds of single waits.
         max_connections: at once, for each of the two kinds.
         keepalive_seconds: how long an idle connection is kept.
     """
 
-    def __init__(self, max_connections: int, keepalive_seconds: float) -> None:
-        context = httpx.create_ssl_context(trust_env=False)
-        self._kept = self._pool(context, max_connections, max_connections, keepalive_seconds)
-        self._fresh = self._pool(context, max_connections, 0, 0.0)
-
-    @staticmethod
-    def _pool(context: ssl.SSLContext, most: int, kept: int, keepalive_seconds: float) -> httpcore.ConnectionPool:
-        return httpcore.ConnectionPool(
-            ssl_context=context,
-            max_connections=most,
-            max_keepalive_connections=kept,
-            keepalive_expiry=keepalive_seconds,
-            retries=0,
-            network_backend=_BoundedBackend(),
-        )
+    def __init__(self, waits: Waits, max_connections: int, keepalive_seconds: float) -> None:
+        self._waits = waits
+        self._tls = tls_context()
+        self._kept = _Kept(keepalive_seconds)
+        self._room = {fresh: threading.Semaphore(max_connections) for fresh in (True, False)}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        pool = self._fresh if request.extensions.get(FRESH) else self._kept
-        url = request.url
-        answer = pool.handle_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=request.headers.raw,
-                content=cast("httpx.SyncByteStream", request.stream),
-                extensions=request.extensions,
-            )
-        )
-        location = next((value for name, value in answer.headers if name.lower() == b"location"), b"")
-        return httpx.Response(
-            answer.status,
-            headers=[pair for pair in answer.headers if pair[0].lower() not in _DROPPED_HEADERS],
-            stream=_AnswerStream(cast("Iterable[bytes]", answer.stream)),
-            extensions=dict(answer.extensions) | {LOCATION: location.decode("latin-1")},
-        )
+        """Send it, and read the answer's head; its body is the response's `stream`, to be closed.
+
+        Raises:
+            httpx.TransportError: no answer came. Whatever the request's own body raises comes out as it is.
+        """
+        limit: Limit = request.extensions[DEADLINE].limit
+        fresh = bool(request.extensions.get(FRESH))
+        room = self._room[fresh]
+        if not room.acquire(timeout=max(0.0, limit(self._waits.connect))):
+            raise httpx.PoolTimeout("")
+        try:
+            origin = _origin(request.url)
+            line = self._line(origin, limit, fresh)
+            try:
+                _send(line, request)
+                answer = Answer(line)
+            except BaseException:
+                line.close()
+                raise
+        except BaseException:
+            room.release()
+            raise
+        done = partial(self._done, origin, line, fresh)
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer, done))
+
+    def _line(self, origin: Origin, limit: Limit, fresh: bool) -> Line:
+        kept = None if fresh else self._kept.take(origin)
+        if kept is not None:
+            kept.limit = limit
+            return kept
+        scheme, host, port = origin
+        line = self._connected(host, port, limit)
+        if scheme == "https":
+            line.start_tls(self._tls, host)
+        return line
+
+    def _connected(self, host: str, port: int, limit: Limit) -> Line:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:  # a name that cannot be asked for, such as one with an empty label
+            raise httpx.ConnectError(f"not a host name: {host}") from error
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+        for family, _, _, _, address in found[:-1]:
+            try:
+                return Line(family, address, self._waits, limit)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                continue
+        return Line(found[-1][0], found[-1][4], self._waits, limit)
+
+    def _done(self, origin: Origin, line: Line, fresh: bool, answer: Answer) -> None:
+        if not fresh and answer.leaves_line_open:
+            self._kept.put(origin, line)
+        else:
+            line.close()
+        self._room[fresh].release()
 
     def close(self) -> None:
         self._kept.close()
-        self._fresh.close()
+
+
+def _origin(url: httpx.URL) -> Origin:
+    return url.scheme, url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS[url.scheme]
+
+
+def _send(line: Line, request: httpx.Request) -> None:
+    """In as few writes as its body has pieces: the head goes with the first."""
+    assert isinstance(request.stream, httpx.SyncByteStream)  # noqa: S101  (for mypy)
+    head = request_head(request.method, request.url.raw_path, request.headers.raw)
+    for piece in request.stream:
+        try:
+            line.send(head + piece)
+        except httpx.WriteError:
+            return  # the other side may have answered already, as whoever refuses does: what it said is read
+        head = b""

@@ -1,0 +1,158 @@
+"""A line: one TCP connection, with TLS where it is asked for, on which every wait ends in time.
+
+Raises httpx's errors, and nothing else. Without TLS it is the kernel that bounds each wait (SO_RCVTIMEO, SO_SNDTIMEO):
+with a timeout of Python's own, each send and each receive would be two calls more, and each of these lets another
+thread in. With TLS it is Python's, since one of its reads may take several of the kernel's.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+READ_BYTES = 64 << 10
+
+# How long the next wait may take, given how long it may take by itself; all in seconds. Nothing left: not above 0.
+Limit = Callable[[float], float]
+
+_TIMEVAL = struct.Struct("@ll")
+_SHORTEST_SECONDS = 0.001  # a timeval of 0 is no bound at all
+_OUT_OF_TIME = (TimeoutError, BlockingIOError)  # Python's words, and the kernel's
+_OVER = "the time for the whole call is over"
+
+
+def tls_context() -> ssl.SSLContext:
+    """Certificates and names are checked; nothing is read from the environment. Takes a while to make."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long each may take by itself, in seconds.
+
+    `connect`: to one address, and a TLS handshake; `read`: until something comes; `write`: until something is taken.
+    """
+
+    connect: float
+    read: float
+    write: float
+
+
+class Line:
+    """A connection to one address.
+
+    Args:
+        family: AF_INET or AF_INET6.
+        address: as `socket` has it for this family.
+        waits: the bounds of its waits.
+        limit: bounds them further, by the time that is left for a whole call; a line that is kept gets the next call's.
+
+    Raises:
+        httpx.ConnectError, httpx.ConnectTimeout: nobody is reached there.
+    """
+
+    def __init__(self, family: int, address: Any, waits: Waits, limit: Limit) -> None:
+        self.limit = limit
+        self._waits = waits
+        self._bounds: dict[int, float] = {}
+        self._tls = False
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._socket.settimeout(self._left(waits.connect, httpx.ConnectTimeout))
+            self._socket.connect(address)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.settimeout(None)
+        except OSError as error:
+            self.close()
+            raise _no_connection(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def start_tls(self, context: ssl.SSLContext, name: str) -> None:
+        """From now on in secret, with whom the name says.
+
+        Raises:
+            httpx.ConnectError, httpx.ConnectTimeout: the other side speaks no TLS, or is another.
+        """
+        try:
+            self._socket.settimeout(self._left(self._waits.connect, httpx.ConnectTimeout))
+            self._socket = context.wrap_socket(self._socket, server_hostname=name)
+        except OSError as error:
+            self.close()
+            raise _no_connection(error) from error
+        except BaseException:
+            self.close()
+            raise
+        self._tls = True
+
+    def send(self, data: bytes) -> None:
+        """All of it.
+
+        Raises:
+            httpx.WriteTimeout: nothing more of it is taken.
+            httpx.WriteError: the connection broke, or what was sent so far was answered already.
+        """
+        rest = memoryview(data)
+        while rest:
+            self._bound(socket.SO_SNDTIMEO, self._left(self._waits.write, httpx.WriteTimeout))
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except _OUT_OF_TIME as error:
+                if self.is_readable():
+                    raise httpx.WriteError("the other side answered before it took the whole request") from error
+                raise httpx.WriteTimeout("") from error
+            except OSError as error:
+                raise httpx.WriteError(str(error)) from error
+
+    def receive(self) -> bytes:
+        """What has come, as soon as something has; nothing when the other side has closed.
+
+        Raises:
+            httpx.ReadTimeout: nothing comes.
+            httpx.ReadError: the connection broke.
+        """
+        self._bound(socket.SO_RCVTIMEO, self._left(self._waits.read, httpx.ReadTimeout))
+        try:
+            return self._socket.recv(READ_BYTES)
+        except _OUT_OF_TIME as error:
+            raise httpx.ReadTimeout("") from error
+        except OSError as error:
+            raise httpx.ReadError(str(error)) from error
+
+    def is_readable(self) -> bool:
+        """Whether something has come, or the other side has closed: a line that is kept is then of no more use."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _left(self, seconds: float, too_late: type[httpx.TimeoutException]) -> float:
+        left = self.limit(seconds)
+        if left <= 0:
+            raise too_late(_OVER)
+        return max(left, _SHORTEST_SECONDS)
+
+    def _bound(self, wait: int, seconds: float) -> None:
+        if self._tls:
+            self._socket.settimeout(seconds)
+        elif self._bounds.get(wait) != seconds:
+            whole = int(seconds)
+            self._socket.setsockopt(socket.SOL_SOCKET, wait, _TIMEVAL.pack(whole, int((seconds - whole) * 1_000_000)))
+            self._bounds[wait] = seconds
+
+
+def _no_connection(error: OSError) -> httpx.TransportError:
+    kind = httpx.ConnectTimeout if isinstance(error, TimeoutError) else httpx.ConnectError
+    return kind(str(error))
