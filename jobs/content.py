@@ -23,6 +23,7 @@ def options_json(request: BlendRequest) -> str:
         request.dimensions,
         request.instance_id,
         request.modes,
+        request.upstream,
         request.remix,
         request.remix_auto_considered,
     )
@@ -44,6 +45,7 @@ def _options(
     dimensions: Dimensions,
     instance_id: str | None,
     modes: tuple[Mode, ...],
+    upstream: str | None,
     remix: bool | None,
     remix_auto_considered: bool | None,
 ) -> str:
@@ -51,6 +53,7 @@ def _options(
     options = {
         "instance_id": instance_id,
         "modes": sorted(set(modes)) or None,  # a set of permissions: their order means nothing
+        "upstream": upstream,
         "remix": remix,
         "remix_auto_considered": remix_auto_considered,
     }

@@ -7,6 +7,8 @@ A door is an upstream by its name; or, for jobs that only some of its accounts m
 from __future__ import annotations
 
 DEFAULT = "default"
+# A regular expression: what an upstream may be called.
+UPSTREAM_NAME = "^[a-z0-9][a-z0-9_-]{0,31}$"
 
 
 def named(door: str, what: str) -> str:

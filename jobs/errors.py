@@ -31,7 +31,7 @@ succeed later, and `exit_code` is what the command line leaves with.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 
@@ -63,11 +63,15 @@ class PictureError(InvalidRequest):
 
 @dataclass(frozen=True)
 class RowProblem:
-    """One thing wrong with one row of a manifest. `line` counts from 1, as an editor does; in whatever `unit` is."""
+    """One thing wrong with one row of a manifest. `line` counts from 1, as an editor does; in whatever `unit` is.
+
+    `kind` is what it is for whoever enqueues that row alone.
+    """
 
     line: int
     problem: str
     unit: str = "line"
+    kind: type[InvalidRequest] = field(default=InvalidRequest, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.unit} {self.line}: {self.problem}"

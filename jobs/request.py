@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from jobs.actions import Action
+from jobs.doors import UPSTREAM_NAME
 from jobs.errors import InvalidRequest
 from jobs.pictures.in_memory import ImageSource, as_text
 from jobs.plain_words import in_plain_words
@@ -71,6 +72,7 @@ class BlendRequest(BaseModel):
         dimensions: PORTRAIT (2:3), SQUARE (1:1, default) or LANDSCAPE (3:2).
         instance_id: only the account of this id may run the job.
         modes: only accounts in one of these modes (RELAX, FAST, TURBO) may run it; empty for any.
+        upstream: only the API of this name, one of BLENDQ_UPSTREAMS, may be given the job (docs/upstreams.md).
         remix: only accounts with this remix setting.
         remix_auto_considered: an account that submits remix automatically counts as remix=false.
         notify_hook: your own address, to be told how this job ended (docs/webhooks.md); at most 2000 characters.
@@ -96,6 +98,7 @@ class BlendRequest(BaseModel):
         str | None, Field(validation_alias=_api_name("instance_id", "instanceId"), max_length=200)
     ] = None
     modes: Annotated[tuple[Mode, ...], Field(max_length=3)] = ()
+    upstream: Annotated[str | None, Field(pattern=UPSTREAM_NAME)] = None
     remix: bool | None = None
     remix_auto_considered: Annotated[
         bool | None, Field(validation_alias=_api_name("remix_auto_considered", "remixAutoConsidered"))
@@ -120,6 +123,7 @@ class BlendRequest(BaseModel):
             dimensions: Dimensions | str = ...,
             instance_id: str | None = ...,
             modes: Sequence[Mode | str] = ...,
+            upstream: str | None = ...,
             remix: bool | None = ...,
             remix_auto_considered: bool | None = ...,
             notify_hook: str | None = ...,

@@ -254,6 +254,10 @@ class Settings(BaseModel):
             return self.upstreams
         return (single(self.api_url, self.api_key, self.api_auth, self.api_account_filter, self.slots),)
 
+    @property
+    def upstream_names(self) -> list[str]:
+        return [one.name for one in self.apis]
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
         """Read the environment and the settings file.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from jobs.doors import DEFAULT
+from jobs.doors import DEFAULT, UPSTREAM_NAME
+from jobs.errors import InvalidRequest
 from jobs.request import Mode
 from jobs.setting_kinds import HttpUrl
 
@@ -30,7 +32,7 @@ class Upstream(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9_-]{0,31}$")]
+    name: Annotated[str, Field(pattern=UPSTREAM_NAME)]
     url: HttpUrl
     key: SecretStr | None = None
     auth: ApiAuth = ApiAuth.MJ_API_SECRET
@@ -70,6 +72,19 @@ def to_json(upstreams: tuple[Upstream, ...]) -> str:
         plain = one.model_dump(mode="json", exclude_defaults=True, exclude={"key"})
         fields.append(plain | ({"key": one.key.get_secret_value()} if one.key else {}))
     return json.dumps(fields)
+
+
+def check_named(name: str | None, names: Sequence[str]) -> None:
+    """
+    Args:
+        name: of the upstream that a job is for; None for any.
+        names: those that there are; none where only the workers know them.
+
+    Raises:
+        InvalidRequest: it is none of them.
+    """
+    if name is not None and names and name not in names:
+        raise InvalidRequest(f"there is no upstream {name!r}, only {', '.join(names)}; name it in BLENDQ_UPSTREAMS")
 
 
 def single(url: str, key: SecretStr | None, auth: ApiAuth, account_filter: bool, slots: int | None) -> Upstream:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from jobs.doors import DEFAULT
 from jobs.errors import PortInUse
 from jobs.settings import PREFIX, Settings
 from ops.child import Child, announcement_of
@@ -41,6 +42,8 @@ SANDBOX_DEFAULTS: Mapping[str, object] = {
     "backoff_base_seconds": 0.5,
     "backoff_cap_seconds": 5.0,
 }
+# Beside a sandbox there is nothing else, whatever APIs the settings name.
+SANDBOX_UPSTREAMS = [DEFAULT]
 
 
 @dataclass(frozen=True)

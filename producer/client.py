@@ -92,7 +92,9 @@ class Producer:
         self.tokens = Tokens(client, self.store.keys)
         self._errands = Errands(client, self.store.keys)
         self._epoch = Epoch(client, self.store.keys, self.settings.data_dir)
-        self._enqueueing = Enqueueing(self.store, self.images, self._epoch, self._wake_dispatch)
+        self._enqueueing = Enqueueing(
+            self.store, self.images, self._epoch, self.settings.upstream_names, self._wake_dispatch
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +142,7 @@ class Producer:
 
         Raises:
             PictureError: a picture is missing, broken or over a limit; nothing was enqueued.
+            InvalidRequest: the settings name APIs, but not its `upstream`; nothing was enqueued.
             IdempotencyConflict: the key was used for another request, or for another campaign.
             JobPurged: the key was used for this request, and the job was purged.
             UsageError: no campaign, or no key, can be named like this.
@@ -187,8 +190,8 @@ class Producer:
         Redis creates a batch of it, the next one is made ready, and is created even when no more jobs are asked for.
 
         Raises:
-            PictureError: names the requests whose pictures are bad, counted from 1. Nothing of their batch was
-                enqueued; the batches before it were, and doing it all again is harmless.
+            InvalidRequest: names the requests whose pictures are bad, or whose `upstream` is unknown, counted from 1.
+                Nothing of their batch was enqueued; the batches before it were, and doing it all again is harmless.
             UsageError: no such campaign name; raised at once.
         """
         check_name(campaign)
@@ -202,7 +205,7 @@ class Producer:
         takes: Sequence[int] | None = None,
         reuse: bool = False,
     ) -> list[tuple[Job, bool]]:
-        """Enqueue blends whose pictures are all checked before the first of them is enqueued.
+        """Enqueue blends that are all checked, with their pictures, before the first of them is enqueued.
 
         Args:
             requests: the blends.
@@ -215,7 +218,8 @@ class Producer:
             once.
 
         Raises:
-            PictureError: names the requests whose pictures are bad, counted from 1; nothing was enqueued.
+            InvalidRequest: names the requests whose pictures are bad, or whose `upstream` is unknown, counted from 1;
+                nothing was enqueued.
             UsageError: no such campaign name.
         """
         check_name(campaign)

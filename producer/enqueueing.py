@@ -8,7 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from jobs.epoch import Epoch
-from jobs.errors import InvalidRequest, PictureError, RowProblem
+from jobs.errors import InvalidRequest, RowProblem
 from jobs.events import Act, Event, Reuse
 from jobs.follow_ups import missing
 from jobs.job import Job
@@ -17,7 +17,7 @@ from jobs.request import BlendRequest
 from jobs.store import Applied, JobStore
 from producer.ahead import Step, one_ahead
 from producer.identity import job_id
-from producer.manifests.manifest import Row
+from producer.manifests.manifest import Row, with_known_upstreams
 from producer.pictures import Pictures
 from producer.places import Places
 
@@ -47,13 +47,22 @@ class Enqueueing:
         store: where the jobs are kept.
         images: where their pictures are.
         epoch: of that Redis.
+        upstreams: the names of the APIs that jobs may be for; none where only the workers know them.
         wake_dispatch: called when there is a new job.
     """
 
-    def __init__(self, store: JobStore, images: ImageStore, epoch: Epoch, wake_dispatch: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        images: ImageStore,
+        epoch: Epoch,
+        upstreams: Sequence[str],
+        wake_dispatch: Callable[[], None],
+    ) -> None:
         self._store = store
         self._images = images
         self._epoch = epoch
+        self._upstreams = upstreams
         self._wake_dispatch = wake_dispatch
 
     def each(
@@ -65,11 +74,11 @@ class Enqueueing:
         reuse: bool = False,
     ) -> list[Job | InvalidRequest]:
         """For each request its job, or what is wrong with it."""
-        rows = list(pictures.prepare(_rows(requests)))
+        rows = list(self._prepared(requests, pictures))
         good = [(row, key) for row, key in zip(rows, keys, strict=True) if isinstance(row, Row)]
         named = [_Named(job_id(row.request, campaign, key), row.request, key, reuse) for row, key in good]
         outcomes: dict[int, Job | InvalidRequest] = {
-            row.line: PictureError(row.problem) for row in rows if isinstance(row, RowProblem)
+            row.line: row.kind(row.problem) for row in rows if isinstance(row, RowProblem)
         }
         created = self._step(named, campaign, Places(self._store, self._epoch))()() if named else []
         for (row, _), (job, said) in zip(good, created, strict=True):
@@ -80,7 +89,7 @@ class Enqueueing:
         self, requests: Iterable[BlendRequest], campaign: str, pictures: Pictures, reuse: bool = False
     ) -> Iterator[Job]:
         """Their jobs, a batch at a time."""
-        rows = pictures.prepare(_rows(requests))
+        rows = self._prepared(requests, pictures)
         batches = iter(lambda: _all_good(islice(rows, BATCH_JOBS)), [])
         named = ([_Named(job_id(one, campaign), one, reuse=reuse) for one in stored] for stored in batches)
         # Whoever makes requests one by one may need time for the next: those that there are need not wait for it.
@@ -98,7 +107,7 @@ class Enqueueing:
         reuse: bool = False,
     ) -> list[tuple[Job, bool]]:
         """Their jobs, and which of them are new; none, when any picture is bad."""
-        stored = _all_good(pictures.prepare(_rows(requests)))
+        stored = _all_good(self._prepared(requests, pictures))
         counted = zip(stored, takes or [1] * len(stored), strict=True)
         named = [
             _Named(job_id(request, campaign, take=take), request, reuse=reuse and take == 1)
@@ -117,6 +126,10 @@ class Enqueueing:
             job if job and job.picture and not asked.then and self._images.find(job.picture.digest) else None
             for job, asked in zip(found, requests, strict=True)
         ]
+
+    def _prepared(self, requests: Iterable[BlendRequest], pictures: Pictures) -> Iterator[Row | RowProblem]:
+        rows = (Row(number, request) for number, request in enumerate(requests, 1))
+        return pictures.prepare(with_known_upstreams(rows, self._upstreams))
 
     def _create(
         self, batches: Iterable[Sequence[_Named]], campaign: str, *, waits: bool = False
@@ -193,10 +206,6 @@ class Enqueueing:
         }
 
 
-def _rows(requests: Iterable[BlendRequest]) -> Iterator[Row]:
-    return (Row(number, request) for number, request in enumerate(requests, 1))
-
-
 def _all_good(rows: Iterable[Row | RowProblem]) -> list[BlendRequest]:
     """The requests with their pictures stored; or one error that names every bad one."""
     found = list(rows)
@@ -204,7 +213,7 @@ def _all_good(rows: Iterable[Row | RowProblem]) -> list[BlendRequest]:
     if not bad:
         return [row.request for row in found if isinstance(row, Row)]
     if len(found) == 1:
-        raise PictureError(bad[0].problem)
+        raise bad[0].kind(bad[0].problem)
     more = f"; and {len(bad) - MAX_PROBLEMS_SHOWN} more" if len(bad) > MAX_PROBLEMS_SHOWN else ""
     shown = "; ".join(f"request {row.line}: {row.problem}" for row in bad[:MAX_PROBLEMS_SHOWN])
-    raise PictureError(shown + more)
+    raise bad[0].kind(shown + more)

@@ -57,7 +57,7 @@ class Pictures:
         if len(digests) == len(found):
             return row.with_images(digests)
         problems = dict.fromkeys(str(item) for item in found if isinstance(item, PictureError))
-        return RowProblem(row.line, "; ".join(problems), row.unit)
+        return RowProblem(row.line, "; ".join(problems), row.unit, PictureError)
 
     def _store(self, image: str, number: int) -> str | PictureError:
         if known := self._known.get(image):

@@ -16,7 +16,7 @@ from jobs.settings import Settings
 from producer.campaign import summary
 from producer.client import Producer
 from producer.enqueueing import BATCH_JOBS
-from producer.manifests.manifest import good_rows, read_manifest
+from producer.manifests.manifest import good_rows, read_manifest, with_known_upstreams
 
 LOOK_SECONDS = 0.25
 QUEUE_SECONDS = 2.0
@@ -116,7 +116,9 @@ class Scheduler:
     def _requests(self, path: Path, run: Run, root: Path | None = None) -> list[BlendRequest]:
         """Of one manifest, with every picture stored."""
         good: list[BlendRequest] = []
-        rows = self._producer.pictures(root).prepare(read_manifest(path, root))
+        rows = self._producer.pictures(root).prepare(
+            with_known_upstreams(read_manifest(path, root), self._producer.settings.upstream_names)
+        )
         for number, row in enumerate(good_rows(str(path), rows)):
             if number % BATCH_JOBS == 0:
                 self._schedules.hold(run)

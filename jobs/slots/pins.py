@@ -49,10 +49,10 @@ def pin_of(job: Job) -> Pin:
     if job.follows:
         return Pin(upstream=job.follows.upstream)
     request = job.request
-    if not (request.modes or request.instance_id):
+    if not (request.modes or request.instance_id or request.upstream):
         return ANY
     modes = tuple(mode for mode in Mode if mode in request.modes)
-    return Pin("", modes if len(modes) < len(Mode) else (), request.instance_id or "")
+    return Pin(request.upstream or "", modes if len(modes) < len(Mode) else (), request.instance_id or "")
 
 
 def door_at(pin: Pin, upstream: Upstream) -> str | None:

@@ -50,6 +50,8 @@ def _header(job: Job, picture: Path | None) -> Iterator[tuple[str, str]]:
     if job.follows:
         yield "follows", f"{job.follows.label} of {job.follows.job_id}"
     options = [request.dimensions.value, request.bot_type.value, *request.modes]
+    options += [f"account {request.instance_id}"] if request.instance_id else []
+    options += [f"upstream {request.upstream}"] if request.upstream else []
     options += [f"priority {request.priority}"] if request.priority else []
     options += [f"then {' '.join(request.then)}"] if request.then else []
     yield "options", ", ".join(options)

@@ -16,6 +16,7 @@ from jobs.pictures.images import StoredImage
 from jobs.report import parent_json, result, rfc3339
 from jobs.request import BlendRequest
 from jobs.store import Applied, JobStore
+from jobs.upstreams import check_named
 from ops.cli.job_view import job_lines
 from ops.cli.options import reuse_option
 from ops.cli.output import note, print_json
@@ -76,6 +77,7 @@ def submit(
         if given and not needed:
             raise UsageError(f"{option} is for {needs}; add it, or leave {option} out")
     request = BlendRequest.parse({"images": images, **request_fields(fields)})
+    check_named(request.upstream, place.upstream_names)
     _check_wait(place, wait, timeout)
     with place.producer() as producer:
         job = producer.enqueue(request, campaign=campaign, idempotency_key=idempotency_key, reuse=reuse)

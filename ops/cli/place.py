@@ -16,7 +16,7 @@ from jobs.settings import Settings
 from ops.cli.options import PERSONALITIES
 from ops.cli.output import data_dir_option, json_option
 from ops.embedded import joined_or_started
-from ops.local import SandboxChoice, sandbox_settings
+from ops.local import SANDBOX_UPSTREAMS, SandboxChoice, sandbox_settings
 from ops.ownership import holder
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ class Place:
     def settings(self) -> Settings:
         settings = Settings.load(data_dir=self.data_dir)
         return sandbox_settings(settings, SandboxChoice(self.sandbox)) if self.sandbox else settings
+
+    @property
+    def upstream_names(self) -> list[str]:
+        """The APIs that jobs may be for; none where only the workers know them."""
+        return SANDBOX_UPSTREAMS if self.sandbox else self.settings.upstream_names
 
     @property
     def options(self) -> str:

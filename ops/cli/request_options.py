@@ -22,6 +22,7 @@ def request_options(command: F) -> F:
         click.option("--bot-type", type=_choice(BotType), help="The bot (default MID_JOURNEY)."),
         click.option("--mode", "modes", type=_choice(Mode), multiple=True, help="Only accounts in these modes."),
         click.option("--instance-id", metavar="ID", help="Only the account of this id."),
+        click.option("--upstream", metavar="NAME", help="Only the API of this name, one of BLENDQ_UPSTREAMS."),
         click.option("--remix/--no-remix", default=None, help="Only accounts with this remix setting."),
         click.option("--remix-auto-considered/--no-remix-auto-considered", default=None,
                      help="Whether an account that submits remix by itself counts as one without."),

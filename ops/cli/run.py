@@ -27,6 +27,7 @@ from ops.cli.run_options import (
     plan_options,
 )
 from ops.cli.values import Folder
+from ops.local import SANDBOX_UPSTREAMS
 
 if TYPE_CHECKING:
     from jobs.slots.pause import Pause
@@ -118,7 +119,8 @@ def run(
 
         folder = {name: options.pop(name) for name in FOLDER_OPTIONS}
         changes = plan_changes({name: options.pop(name) for name in PLAN_OPTIONS}, settings)
-        source = source_of(places, folder, request_fields(options), repeat)
+        names = SANDBOX_UPSTREAMS if choice else settings.upstream_names
+        source = source_of(places, folder, request_fields(options), names, repeat)
         name = campaign_name(*places) if campaign is None else campaign
         fit, form = _fit(max_side, picture_format), Form(name_template, split, embed=embed)
         if dry_run:

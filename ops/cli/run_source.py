@@ -9,27 +9,33 @@ from typing import Any
 
 from jobs.errors import InvalidRequest, UsageError
 from jobs.request import BlendRequest
+from jobs.upstreams import check_named
 from ops.cli.run_options import FOLDER_OPTIONS
 from producer.manifests.folders import Folders, Pair
-from producer.manifests.sources import ManifestFile, Repeated, Source
+from producer.manifests.sources import Addressed, ManifestFile, Repeated, Source
 
 
 def source_of(
-    places: Sequence[Path], options: Mapping[str, Any], defaults: Mapping[str, Any], repeat: int = 1
+    places: Sequence[Path],
+    options: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    upstreams: Sequence[str],
+    repeat: int = 1,
 ) -> Source:
     """
     Args:
         places: one manifest, or folders.
         options: those for folders.
         defaults: fields of every request.
+        upstreams: the names of the APIs that rows may ask for.
         repeat: how many blends of each row.
 
     Raises:
         UsageError: the places and options do not go together, or the defaults are no fields of a request.
         ManifestError: a folder cannot be read, or has too few pictures.
     """
-    _check(defaults)
-    source = _source(places, options, defaults)
+    _check(defaults, upstreams)
+    source = Addressed(_source(places, options, defaults), upstreams)
     return Repeated(source, repeat) if repeat > 1 else source
 
 
@@ -54,8 +60,8 @@ def _source(places: Sequence[Path], options: Mapping[str, Any], defaults: Mappin
     return Folders(places, Pair(given.pop("pair")), **given, defaults=defaults)
 
 
-def _check(defaults: Mapping[str, Any]) -> None:
+def _check(defaults: Mapping[str, Any], upstreams: Sequence[str]) -> None:
     try:
-        BlendRequest.parse({"images": ["a", "b"], **defaults})
+        check_named(BlendRequest.parse({"images": ["a", "b"], **defaults}).upstream, upstreams)
     except InvalidRequest as error:
         raise UsageError(f"the options for every blend: {error}") from error

@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 
 from jobs.errors import InvalidRequest, ManifestError, RowProblem
 from jobs.request import BlendRequest, is_address, is_data_url, is_digest
+from jobs.upstreams import check_named
 from producer.manifests.rows import Found, csv_fields, json_fields, parse_fields
 from producer.manifests.text import lines_of, open_text
 from producer.manifests.yaml_rows import yaml_fields
@@ -140,6 +141,11 @@ def good_rows(name: str, rows: Iterable[Row | RowProblem], max_problems: int = M
         _refuse(name, bad, count, end)
 
 
+def with_known_upstreams(rows: Iterable[Row | RowProblem], names: Sequence[str]) -> Iterator[Row | RowProblem]:
+    """The rows; those that ask for an upstream which is none of these are bad ones (`check_named`)."""
+    return _checked(rows, lambda row: check_named(row.request.upstream, names))
+
+
 def _with_absolute_paths(request: BlendRequest, folder: Path, root: Path | None) -> BlendRequest:
     def absolute(image: str) -> str:
         if is_data_url(image) or is_address(image) or is_digest(image):
@@ -172,7 +178,7 @@ def _checked(rows: Iterable[Row | RowProblem], check: Callable[[Row], None]) -> 
             if isinstance(row, Row):
                 check(row)
         except InvalidRequest as error:
-            yield RowProblem(row.line, str(error))
+            yield RowProblem(row.line, str(error), row.unit)
         else:
             yield row
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from jobs.errors import ManifestError, RowProblem
-from producer.manifests.manifest import Row, read_manifest
+from producer.manifests.manifest import Row, read_manifest, with_known_upstreams
 
 
 class Source(Protocol):
@@ -58,6 +58,21 @@ class ManifestFile:
                 f"{self._path}: was changed while it was being run; run the same command again: it takes the manifest "
                 "as it is then, and pays only for what is missing"
             )
+
+
+class Addressed:
+    """The rows of another source; those that ask for an upstream of none of these names are bad ones."""
+
+    def __init__(self, source: Source, names: Sequence[str]) -> None:
+        self.name = source.name
+        self._source = source
+        self._names = names
+
+    def rows(self) -> Iterator[Row | RowProblem]:
+        return with_known_upstreams(self._source.rows(), self._names)
+
+    def changed(self) -> Iterator[Row | RowProblem] | None:
+        return self._source.changed()
 
 
 class Repeated:

@@ -30,7 +30,7 @@ _XMP = (
     '<rdf:Description rdf:about="" xmlns:blendq="urn:blendq:1" blendq:record="{}"/></rdf:RDF></x:xmpmeta>'
 )
 _IN_XMP = re.compile(r'blendq:record="([^"]*)"')
-_OPTIONS = ("dimensions", "bot_type", "modes", "instance_id", "remix", "remix_auto_considered")
+_OPTIONS = ("dimensions", "bot_type", "modes", "instance_id", "upstream", "remix", "remix_auto_considered")
 
 
 def origin(job: Job, asked: BlendRequest) -> dict[str, Any]:

@@ -20,6 +20,7 @@ JSON = {"Content-Type": "application/json"}
 @pytest.fixture(scope="module")
 def service(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     small = {"BLENDQ_MAX_IMAGE_BYTES": "20000", "BLENDQ_MAX_IMAGE_PIXELS": "40000"}
+    small["BLENDQ_UPSTREAMS"] = '[{"name": "one", "url": "https://one.example"}]'
     limits = {"BLENDQ_SERVICE_MAX_BODY_BYTES": "100000", "BLENDQ_SERVICE_REQUESTS_PER_SECOND": "10000"}
     with serving(stack, tmp_path_factory.mktemp("api"), **small, **limits) as made:
         yield made
@@ -101,6 +102,13 @@ def test_a_picture_is_named_by_its_content_alone(service: Service, image: str) -
 def test_what_is_no_job_is_refused(service: Service, body: str, status: int, code: str) -> None:
     said = problem(service.http.post("/v1/jobs", content=body, headers=JSON), status, code)
     assert "AAAA" not in said["detail"]
+
+
+def test_a_job_may_be_for_one_upstream(service: Service, blends: Producer) -> None:
+    told = service.http.post("/v1/jobs", json=service.job(upstream="one")).json()
+    assert blends.get(told["id"]).request.upstream == "one"
+    said = problem(service.http.post("/v1/jobs", json=service.job(upstream="gone")), 422, "invalid_request")
+    assert "there is no upstream 'gone', only one" in said["detail"]
 
 
 def test_a_campaign_that_cannot_be_is_refused(service: Service) -> None:

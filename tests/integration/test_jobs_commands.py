@@ -29,8 +29,8 @@ def test_submit_prints_the_id_and_what_to_do(call: Any, blends: Producer, pictur
 def test_submit_takes_every_field_of_a_request(call: Any, blends: Producer, pictures: list[str]) -> None:
     options = (
         "--dimensions portrait --bot-type NIJI_JOURNEY --mode FAST --mode RELAX --instance-id 7 --remix "
-        "--no-remix-auto-considered --state s --custom-id c --priority 9 --notify-hook https://example.com/h "
-        "--then V1 --campaign every --json"
+        "--upstream spare --no-remix-auto-considered --state s --custom-id c --priority 9 "
+        "--notify-hook https://example.com/h --then V1 --campaign every --json"
     )
     done = call("submit", *pictures, *options.split(), "--metadata", '{"a": [1]}')
     assert done.code == 0
@@ -41,6 +41,7 @@ def test_submit_takes_every_field_of_a_request(call: Any, blends: Producer, pict
         "bot_type": "NIJI_JOURNEY",
         "modes": ["FAST", "RELAX"],
         "instance_id": "7",
+        "upstream": "spare",
         "remix": True,
         "remix_auto_considered": False,
         "state": "s",

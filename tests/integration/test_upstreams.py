@@ -234,6 +234,14 @@ def test_a_job_goes_where_its_mode_is_served_by_a_door_of_its_own(
         pair.close()
 
 
+def test_a_job_goes_to_the_upstream_that_it_names(pair: Pair) -> None:
+    """Though it has fewer slots for its weight than the other all the time."""
+    names = pair.add(5, upstream=TWO)
+    pair.work_until(Status.SUCCEEDED, *names)
+    assert (pair.went_to(*names), pair.accepted(ONE)) == ({TWO}, [])
+    assert {pair.bench.store.get(name).door for name in names} == {TWO}, "its slots are those of all who go there"
+
+
 def test_jobs_of_an_upstream_that_is_no_longer_named_wait_and_are_told(pair: Pair) -> None:
     """Nothing is lost. Named again, it is asked again; else they are parked when their time is up."""
     both = pair.bench.context.settings.upstreams

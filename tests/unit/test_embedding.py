@@ -111,7 +111,11 @@ def test_what_says_nothing(tmp_path: Path, content: bytes) -> None:
 
 def test_it_says_names_and_options_and_no_secret() -> None:
     job: Job = new_job(status=Status.SUCCEEDED, finished_at=datetime(2030, 1, 1, tzinfo=UTC), campaign="spring")
-    job = job.but(request=job.request.model_copy(update={"instance_id": "7", "notify_hook": "https://hook.test/t"}))
+    job = job.but(
+        request=job.request.model_copy(
+            update={"instance_id": "7", "upstream": "spare", "notify_hook": "https://hook.test/t"}
+        )
+    )
     asked = BlendRequest(
         images=("/home/ann/a.png", "https://x.test/b.png?token=sesame", "data:image/png;base64,AAAA"), custom_id="mine"
     )
@@ -121,6 +125,6 @@ def test_it_says_names_and_options_and_no_secret() -> None:
         "campaign": "spring",
         "custom_id": "mine",
         "images": ["a.png", "https://x.test/b.png?token=***", "data:image/png;base64,… (26 characters)"],
-        "options": {"bot_type": "MID_JOURNEY", "dimensions": "SQUARE", "instance_id": "7"},
+        "options": {"bot_type": "MID_JOURNEY", "dimensions": "SQUARE", "instance_id": "7", "upstream": "spare"},
         "finished_at": "2030-01-01T00:00:00.000Z",
     }

@@ -47,6 +47,7 @@ def test_its_form() -> None:
         {"dimensions": "PORTRAIT"},
         {"instance_id": "1"},
         {"instance_id": ""},
+        {"upstream": "spare"},
         {"modes": ["FAST"]},
         {"remix": False},
         {"remix": True},
@@ -80,7 +81,7 @@ def test_the_order_of_modes_means_nothing() -> None:
 def test_every_option_of_a_request_is_decided_upon() -> None:
     """A new field must be put into the id, or named here as a label."""
     labels = {"state", "custom_id", "priority", "metadata", "notify_hook", "then"}
-    content = {"images", "bot_type", "dimensions", "instance_id", "modes", "remix", "remix_auto_considered"}
+    content = {"images", "bot_type", "dimensions", "instance_id", "modes", "upstream", "remix", "remix_auto_considered"}
     assert set(BlendRequest.model_fields) == labels | content
 
 

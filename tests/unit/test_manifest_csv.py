@@ -20,9 +20,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_every_column(folder: Path) -> None:
     text = (
-        "image1,image2,image3,bot_type,dimensions,instance_id,modes,remix,remix_auto_considered,"
+        "image1,image2,image3,bot_type,dimensions,instance_id,modes,upstream,remix,remix_auto_considered,"
         "notify_hook,state,custom_id,priority,then,metadata\n"
-        "a.png,/pictures/b.png,,NIJI_JOURNEY,PORTRAIT,account-1,FAST|TURBO,yes,0,"
+        "a.png,/pictures/b.png,,NIJI_JOURNEY,PORTRAIT,account-1,FAST|TURBO,spare,yes,0,"
         'https://me.example/hook,"two, words",order-7,9,U1 V3,"{""n"": 1.5, ""t"": ""é""}"\n'
     )
     assert only_request(folder, text) == BlendRequest(
@@ -31,6 +31,7 @@ def test_every_column(folder: Path) -> None:
         dimensions=Dimensions.PORTRAIT,
         instance_id="account-1",
         modes=(Mode.FAST, Mode.TURBO),
+        upstream="spare",
         remix=True,
         remix_auto_considered=False,
         notify_hook="https://me.example/hook",

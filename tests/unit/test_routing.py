@@ -36,6 +36,8 @@ HOUSE, SET = upstream("house", instances=["a", "b"]), upstream("set", slots=5)
         ({"modes": (TURBO, FAST)}, Pin("", (FAST, TURBO)), "|FAST,TURBO|"),
         ({"modes": tuple(Mode)}, Pin(), ""),
         ({"instance_id": "a|b:c"}, Pin(instance="a|b:c"), "||a|b:c"),
+        ({"upstream": "quick"}, Pin("quick"), "quick||"),
+        ({"upstream": "quick", "modes": (FAST,)}, Pin("quick", (FAST,)), "quick|FAST|"),
         ({"modes": (RELAX,), "instance_id": "a"}, Pin("", (RELAX,), "a"), "|RELAX|a"),
     ],
 )
