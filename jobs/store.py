@@ -8,7 +8,6 @@ that a repeated one (the reply was lost) is known for what it is.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -44,7 +43,8 @@ from jobs.telling.outbox import Outbox
 from jobs.telling.webhooks import Webhooks
 from jobs.writing.creation import Creation
 from jobs.writing.deletion import Deletion
-from jobs.writing.write import Write, claims, new_name
+from jobs.writing.names import new_name
+from jobs.writing.write import Write, claims
 
 # Of a record that nobody has written since it was created.
 FIRST_VERSION = "1"
@@ -104,6 +104,8 @@ class JobStore(Records):
         self.idle = Idle(client, self.keys)
         self.webhooks = Webhooks(client, self.keys)
         self.outbox = Outbox(client, self.keys)
+        self._of_all_jobs = _of_all_jobs(self.keys)
+        self._tells = False  # as long as no webhook is heard of, nothing is made for them
         self._save_script = client.register_script(lua("new_jobs", "save"))
         self._create_script = client.register_script(lua("new_jobs", "create"))
         self._delete_script = client.register_script(lua("delete"))
@@ -206,13 +208,14 @@ class JobStore(Records):
             for each what it came to, or what `apply` raises. One that fails holds up none of the others.
         """
         outcomes: dict[int, Applied | Exception] = {}
-        races: Counter[int] = Counter()
-        while turn := _first_of_each_job(happened, outcomes):
+        races: dict[int, int] = {}
+        while len(outcomes) < len(happened):
+            turn = _first_of_each_job(happened, outcomes)
             for place, outcome in zip(turn, self._try([happened[one] for one in turn], known), strict=True):
                 if outcome is not None:
                     outcomes[place] = outcome
                     continue
-                races[place] += 1
+                races[place] = races.get(place, 0) + 1
                 if races[place] >= MAX_RACES:
                     outcomes[place] = StoreUnavailable(
                         f"job {happened[place][0]}: {MAX_RACES} writers in a row were faster; try again"
@@ -282,7 +285,7 @@ class JobStore(Records):
         change = advance(job, event, Moment(now, self._chance.random(), self.policy))
         if change is None:
             raise ValueError(f"job {job.id}: {type(event).__name__} cannot happen to a new job")
-        return Write.of(self.keys, job, change, event, FIRST_VERSION, now, name, created=True)
+        return Write.of(self.keys, Known(job, FIRST_VERSION), change, event, now, name, tell=True, created=True)
 
     def _begin(self, creation: Creation) -> Callable[[], Any]:
         if creation.then:
@@ -318,9 +321,7 @@ class JobStore(Records):
                     outcomes[place] = None if read is record else Applied(read.job, read.job, read)
                 else:
                     change = self._with_orders(change)
-                    writes[place] = Write.of(
-                        self.keys, read.job, change, event, read.version, now, name, last=read.name
-                    )
+                    writes[place] = Write.of(self.keys, read, change, event, now, name, tell=self._tells)
             except Exception as error:  # noqa: BLE001  (whatever is wrong with one is no reason to fail the others)
                 outcomes[place] = error
         outcomes |= zip(writes, self._save(list(writes.values()), now), strict=True)
@@ -357,26 +358,31 @@ class JobStore(Records):
 
     def _save_call(self, writes: Sequence[Write], now: datetime) -> tuple[list[str], list[str | bytes]]:
         """The script's KEYS and ARGV."""
-        keys = [self.keys.door().slots, self.keys.counts, self.keys.tasks, self.keys.pictures, self.keys.contenders]
-        keys += [self.keys.changes, self.keys.webhooks, self.keys.notices, self.keys.outbox]
-        keys += [self.keys.answers, self.keys.answers_in(period(now)), self.keys.contents]
-        keys += [key for write in writes for key in write.keys]
-        return keys, [arg for write in writes for arg in write.args]
+        keys = [*self._of_all_jobs, self.keys.answers_in(period(now)), self.keys.contents]
+        args: list[str | bytes] = []
+        for write in writes:
+            keys += write.keys
+            args += write.args
+        return keys, args
 
     def _outcome(self, write: Write, answer: Sequence[Any]) -> Applied | Exception | None:
+        before = write.read.job
         match [to_text(part) for part in answer]:
             case ["saved"]:
-                return Applied(write.before, write.after, Known(write.after, write.version, write.name))
+                return Applied(before, write.written.job, write.written)
             case ["stale"]:
+                return None
+            case ["untold"]:  # there are webhooks: from now on they are told of every end
+                self._tells = True
                 return None
             case ["full"]:
                 return NoSlot()
             case ["void"]:
-                return Applied(write.before, write.before)
+                return Applied(before, before)
             case ["spent"]:
                 return BudgetSpent()
             case ["conflict", owner]:
-                return self._conflict(write.before, write.after, owner)
+                return self._conflict(before, write.written.job, owner)
             case ["error", words]:
                 return redis.ResponseError(words)
             case other:
@@ -398,6 +404,12 @@ def _first_of_each_job(happened: Sequence[tuple[str, Event]], done: Collection[i
         if place not in done:
             first.setdefault(job_id, place)
     return list(first.values())
+
+
+def _of_all_jobs(keys: Keys) -> list[str]:
+    """The keys that save.lua always takes, up to the ones that change with the time."""
+    indexes = [keys.door().slots, keys.counts, keys.tasks, keys.pictures, keys.contenders]
+    return [*indexes, keys.changes, keys.webhooks, keys.notices, keys.outbox, keys.answers]
 
 
 def _created(job: Job, answer: Any) -> bool | InvalidRequest:

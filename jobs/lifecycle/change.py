@@ -32,8 +32,9 @@ class Change:
     follow_ups: tuple[Job, ...] = ()
 
 
-def finish(job: Job, status: Status, moment: Moment, reason: Reason | None, detail: str) -> Change:
-    return Change(job.but(status=status, reason=reason, due_at=None, finished_at=moment.now), detail)
+def finish(job: Job, status: Status, moment: Moment, reason: Reason | None, detail: str, **changes: object) -> Change:
+    ended = job.but(status=status, reason=reason, due_at=None, finished_at=moment.now, **changes)
+    return Change(ended, detail)
 
 
 def fail(job: Job, moment: Moment, kind: str, message: str) -> Change:

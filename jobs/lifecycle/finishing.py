@@ -17,7 +17,7 @@ from jobs.lifecycle.change import Change, Moment, finish, park
 def collected(job: Job, event: events.Collected, moment: Moment) -> Change | None:
     if job.status is not Status.COLLECTING or job.current != event.attempt:
         return None
-    change = finish(job.but(picture=event.picture), Status.SUCCEEDED, moment, None, event.picture.digest)
+    change = finish(job, Status.SUCCEEDED, moment, None, event.picture.digest, picture=event.picture)
     return _carried_on(change, job.request.then, moment)
 
 
@@ -31,8 +31,8 @@ def seed_told(job: Job, event: events.SeedTold) -> Change | None:
 def reuse(job: Job, event: events.Reuse, moment: Moment) -> Change | None:
     if job.status is not Status.WAITING or job.claims or job.follows or job.request.then:
         return None
-    changed = job.but(picture=event.picture, reused_from=event.source)
-    return finish(changed, Status.SUCCEEDED, moment, None, f"has the picture of {event.source}; nothing is paid")
+    detail = f"has the picture of {event.source}; nothing is paid"
+    return finish(job, Status.SUCCEEDED, moment, None, detail, picture=event.picture, reused_from=event.source)
 
 
 def collect_failed(job: Job, event: events.CollectFailed, moment: Moment) -> Change | None:

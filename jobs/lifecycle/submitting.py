@@ -73,10 +73,11 @@ def answer(job: Job, event: events.Answer, moment: Moment) -> Change | None:
         position=event.position,
         task_id=attempt.task_id or event.task_id,
     )
-    job = job.but(queued_answers=job.queued_answers + (event.kind is AnswerKind.QUEUED))
+    queued = job.queued_answers + (event.kind is AnswerKind.QUEUED)
     if job.status in (Status.COMMITTED, Status.UNSURE, Status.PARKED):
-        return _first_news(job.but(reason=None, finished_at=None), answered, event, moment)
-    return Change(job.with_attempt(answered), _words(event) + "; a callback was faster")
+        heard = job.but(queued_answers=queued, reason=None, finished_at=None)
+        return _first_news(heard, answered, event, moment)
+    return Change(job.with_attempt(answered, queued_answers=queued), _words(event) + "; a callback was faster")
 
 
 def _first_news(job: Job, attempt: Attempt, event: events.Answer, moment: Moment) -> Change | None:

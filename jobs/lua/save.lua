@@ -25,14 +25,15 @@
 --            queue, when it is now ready), task_id and picture (to be claimed), content (its id, when the job has
 --            succeeded with it now, or has not after all), source (only with a reuse: the job that must have succeeded
 --            with it still), tally {name: delta}, there (the same, of what is at such a door), answer (its kind, when a
---            submission was answered), shown (only when people see another: campaign, status, progress), notice (only
+--            submission was answered), shown (only when people see another: campaign, status, progress), untold
+--            (the job has ended, and no notice is given since there were no webhooks), notice (only
 --            when the job has ended: id, doc, at in ms, and hook, whether the job brought an address along), finished
 --            (only when it had not ended before; told when its campaign has no unfinished job any more: id, doc, at,
 --            names of counts, and unfinished, how many of these are of unfinished jobs: the first ones), new (its
 --            follow-ups that are to be created: campaign, queue, and for each of the jobs id, rank, order, doc)
 --
 -- Returns for each job {"saved"}, {"stale"}, {"full"}, {"spent"}, {"conflict", the job that has the task or picture},
--- {"void"} when the source has no such picture any more, or {"error", the server's words}: a job that cannot be written
+-- {"untold"} when there are webhooks after all, {"void"} when the source has no such picture any more, or {"error", the server's words}: a job that cannot be written
 -- holds up none of the others.
 -- All effects stand behind the guards, so a repeated call is harmless: the second finds its own name, and says "saved".
 
@@ -97,6 +98,9 @@ local function save(change, doc, line, first)
   end
   if change.created and redis.call('HGET', record, 'doc') ~= change.created then
     return {'stale'}
+  end
+  if change.untold and redis.call('EXISTS', KEYS[7]) == 1 then
+    return {'untold'}
   end
 
   local left = change.slots and KEYS[first + 3] or KEYS[1]

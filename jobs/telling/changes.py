@@ -52,7 +52,7 @@ def shown(job: Job) -> tuple[Status, int | None]:
 def entry(job: Job) -> list[str]:
     """What `save.lua` and `create.lua` write of a job: campaign, status, progress (empty for none)."""
     status, progress = shown(job)
-    return [job.campaign, status, "" if progress is None else str(progress)]
+    return [job.campaign, str(status), "" if progress is None else str(progress)]
 
 
 def present(job: Job, place: str) -> Changed:

@@ -6,10 +6,13 @@ from jobs.job import Job
 from jobs.packing import RECORDS, unpacked
 from jobs.server import to_bytes
 
+# What `model_dump_json` calls, which itself takes a fifth of the time.
+_dump = Job.__pydantic_serializer__.to_json
+
 
 def to_doc(job: Job) -> str:
     """The record as JSON."""
-    return job.model_dump_json(exclude_defaults=True)
+    return _dump(job, exclude_defaults=True).decode()
 
 
 def from_doc(kept: bytes | str) -> Job:
@@ -17,10 +20,10 @@ def from_doc(kept: bytes | str) -> Job:
     return Job.model_validate_json(unpacked(to_bytes(kept)))
 
 
-def to_kept(job: Job) -> str | bytes:
+def to_kept(job: Job) -> bytes:
     """The record as it is kept: packed, once it is to be kept for long."""
-    doc = to_doc(job)
-    return RECORDS.pack(doc.encode()) if job.status.final else doc
+    doc = _dump(job, exclude_defaults=True)
+    return RECORDS.pack(doc) if job.status.final else doc
 
 
 class Docs:

@@ -17,7 +17,11 @@ COUNTED = (*UNFINISHED, *(status.value for status in Status if status.final), *_
 
 def tally(job: Job) -> dict[str, int]:
     """What one job adds to the counts of its campaign. Counts are sums of this, so they cannot drift."""
-    counts: dict[str, int] = {job.status: 1, "resubmissions": job.resubmissions, "queued_answers": job.queued_answers}
+    counts: dict[str, int] = {
+        str(job.status): 1,
+        "resubmissions": job.resubmissions,
+        "queued_answers": job.queued_answers,
+    }
     if job.attempts:
         counts["submissions"] = job.submissions
         counts["uncertain"] = job.uncertain

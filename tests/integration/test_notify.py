@@ -24,7 +24,7 @@ from jobs.net.addresses import AddressRules
 from jobs.net.outbound import Outbound
 from jobs.net.signature import new_secret
 from jobs.policy import Policy
-from jobs.server import connect, to_ms
+from jobs.server import connect, to_ms, to_text
 from jobs.settings import Settings
 from jobs.store import JobStore
 from jobs.telling.notices import Kind
@@ -201,6 +201,30 @@ def test_nothing_is_kept_when_nobody_asks(store: JobStore, client: redis.Redis) 
     cancel(store, "job_1")
     store.turns.pause("default", "person", "why not")
     assert client.exists(store.keys.notices, store.keys.outbox) == 0
+
+
+def test_whoever_begins_to_listen_is_told_of_the_very_next_end(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, sender: Sender, endpoint: Endpoint
+) -> None:
+    """As long as nobody listens nothing is made to be told; Redis knows better, and has it made."""
+    jobs = ["job_1", "job_2", "job_3"]
+    for job_id in jobs:
+        add(store, job_id)
+    script, answers = store._save_script, []
+
+    def listen(**call: Any) -> Any:
+        (answer,) = script(**call)
+        answers.append((to_text(answer[0]), b"notice" in call["args"][-1]))
+        return [answer]
+
+    monkeypatch.setattr(store, "_save_script", listen)
+    cancel(store, "job_1")
+    store.webhooks.add(endpoint.url)
+    cancel(store, "job_2", "job_3")
+    assert answers == [("saved", False), ("untold", False), ("saved", True), ("saved", True)]
+    assert [len(store.history(job_id)) for job_id in jobs] == [2, 2, 2]
+    send_until(sender(), lambda: len(endpoint.received) == 3, lambda: endpoint.types)
+    assert {one.json["data"].get("id") for one in endpoint.received} == {"job_2", "job_3", None}
 
 
 def test_a_job_brings_its_own_address_along(store: JobStore, sender: Sender, endpoint: Endpoint) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -43,6 +45,17 @@ jobs = st.builds(
 def test_records_of_new_jobs_are_what_any_record_is(new: list[Job]) -> None:
     of_jobs = Creation.of(Keys(), new, None, []).args[-6 * len(new) :]
     assert list(of_jobs[3::6]) == list(map(to_doc, new))
+
+
+def test_names_of_writes_differ_in_a_forked_process() -> None:
+    """A repeated name would pass for the same write."""
+    code = (
+        "import os; from jobs.writing.names import new_name; child = os.fork(); print(new_name(), flush=True); "
+        "child and os.waitpid(child, 0)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert len(printed) == len(set(printed)) == 2
+    assert set(map(len, printed)) == {8}
 
 
 @pytest.mark.parametrize(
