@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from itertools import chain, repeat
@@ -17,6 +17,7 @@ from redis.exceptions import NoPermissionError, NoScriptError
 from redis.retry import Retry
 
 from jobs.errors import StoreForbidden, StoreUnavailable
+from jobs.redis_client import RedisClient, watched_by_the_kernel
 
 SOCKET_TIMEOUT_SECONDS = 5.0
 # A lost reply is asked for again; three times cover a restart of the connection.
@@ -29,10 +30,11 @@ CLOCK_READ_SECONDS = 2.0
 REFUSALS = ("OOM", "READONLY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
 
 
-def connect(url: str) -> redis.Redis:
+def connect(url: str) -> RedisClient:
     """A client for the store: explicit timeouts, and no retry of its own, since a repeated script may have run."""
-    return redis.Redis.from_url(
+    client = RedisClient.from_url(
         url,
+        redis_connect_func=watched_by_the_kernel,
         socket_timeout=SOCKET_TIMEOUT_SECONDS,
         socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
         health_check_interval=15,
@@ -40,6 +42,8 @@ def connect(url: str) -> redis.Redis:
         max_connections=512,
         **({} if url.startswith("unix:") else {"socket_keepalive": True}),
     )
+    assert isinstance(client, RedisClient)  # noqa: S101  (from_url is typed as if it made the base class)
+    return client
 
 
 def without_password(url: str) -> str:
@@ -86,17 +90,19 @@ def repeatable(call: Callable[[], T]) -> T:
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def begun(
-    script: Callable[..., Any], client: redis.Redis, keys: Sequence[str], args: Sequence[Any]
-) -> Callable[[], Any]:
+def begun(script: Any, keys: Sequence[str], args: Sequence[Any]) -> Callable[[], Any]:
     """Send the call of a script that may be repeated; the server works on it while the caller does something else.
+
+    Args:
+        script: of a client from `connect`.
+        keys, args: the script's.
 
     Returns:
         gives the answer, and raises as `repeatable` does. It must be called, once: it gives the connection back.
     """
     again: Callable[[], Any] = lambda: script(keys=keys, args=args)  # noqa: E731
     try:
-        first = script(keys=keys, args=args, client=_Sender(client))
+        first = script.begin(keys, args)
     except redis.RedisError:
         first = again
     answers = chain([first], repeat(again))
@@ -108,26 +114,6 @@ def begun(
             return next(answers)()
 
     return lambda: repeatable(answer)
-
-
-class _Sender:
-    """Stands in for a script's client: sends the call, and returns what reads the answer."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._pool = client.connection_pool
-
-    def evalsha(self, *call: Any) -> Callable[[], Any]:
-        with ExitStack() as stack:
-            connection = self._pool.get_connection()
-            stack.callback(self._pool.release, connection)
-            connection.send_command("EVALSHA", *call)  # type: ignore[no-untyped-call]
-            held = stack.pop_all()
-
-        def answer() -> Any:
-            with held:
-                return connection.read_response()
-
-        return answer
 
 
 def refusal(error: redis.ResponseError) -> str | None:

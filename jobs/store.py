@@ -290,7 +290,7 @@ class JobStore(Records):
     def _begin(self, creation: Creation) -> Callable[[], Any]:
         if creation.then:
             return lambda: repeatable(lambda: self._create_and_save(creation))
-        return begun(self._create_script, self._redis, creation.keys, creation.args)
+        return begun(self._create_script, creation.keys, creation.args)
 
     def _create_and_save(self, creation: Creation) -> Any:
         """Create jobs, and let it happen to them what is to happen in the same step."""

@@ -231,18 +231,24 @@ class BadLine:
         meanwhile: what somebody else does while the reply is being lost.
     """
 
-    script: Callable[..., Any]
+    script: Any
     before: int = 0
     after: int = 0
     meanwhile: Callable[[], object] | None = None
     answers: list[str] = field(default_factory=list)
 
     def __call__(self, **call: Any) -> Any:
+        self._there()
+        return self._back(lambda: self.script(**call))
+
+    def begin(self, *call: Any) -> Callable[[], Any]:
+        self._there()
+        return partial(self._back, self.script.begin(*call))
+
+    def _there(self) -> None:
         if self.before:
             self.before -= 1
             raise redis.ConnectionError("cut on the way there")
-        answer = self.script(**call)
-        return partial(self._back, answer) if callable(answer) else self._back(lambda: answer)
 
     def _back(self, read: Callable[[], Any]) -> Any:
         answer = read()

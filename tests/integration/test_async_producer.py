@@ -17,6 +17,7 @@ from jobs.settings import Settings
 from producer import AsyncProducer, BlendRequest, Producer
 from tests.integration.commands import succeed
 from tests.integration.service import noise
+from tests.integration.workbench import under_way
 
 DEADLINE_SECONDS = 30.0
 Test = Callable[[AsyncProducer], Coroutine[Any, Any, None]]
@@ -102,8 +103,8 @@ def test_a_stream_is_taken_batch_by_batch_and_keeps_its_order(stack: Settings, d
         assert (await aio.call(lambda sync: sync.store.counts("stream"))) == {"waiting": 1300}
         listed = aio.enqueue_many([request(digests, number) for number in range(1300)], campaign="listed")
         await anext(listed)
-        pool = await aio.call(lambda sync: sync.store._redis.connection_pool)
-        assert not pool._in_use_connections, "no list is read ahead: nothing is under way while the loop has the turn"
+        client = await aio.call(lambda sync: sync.store._redis)
+        assert not under_way(client), "no list is read ahead: nothing is under way while the loop has the turn"
 
     run(stack, test)
 

@@ -32,6 +32,7 @@ from jobs.server import connect, to_ms, to_text
 from jobs.slots.plan import Plan, next_in_turn
 from jobs.store import Applied, BudgetSpent, JobStore, NoSlot
 from jobs.writing.tallies import tally
+from tests.integration.workbench import under_way
 from tests.unit.lifecycle_world import PICTURE, events_for, new_job, wanting_job
 
 
@@ -221,12 +222,14 @@ def test_a_commit_under_a_lost_lease_fails(store: JobStore) -> None:
 class CutReplies:
     """Lets a script run, and loses its reply the first `times` times."""
 
-    def __init__(self, script: Callable[..., Any], times: int) -> None:
+    def __init__(self, script: Any, times: int) -> None:
         self.script, self.times = script, times
 
     def __call__(self, **call: Any) -> Any:
-        answer = self.script(**call)
-        return partial(self._back, answer) if callable(answer) else self._back(lambda: answer)
+        return self._back(lambda: self.script(**call))
+
+    def begin(self, *call: Any) -> Callable[[], Any]:
+        return partial(self._back, self.script.begin(*call))
 
     def _back(self, read: Callable[[], Any]) -> Any:
         answer = read()
@@ -284,14 +287,13 @@ def test_a_lost_reply_of_create_creates_nothing_twice(store: JobStore) -> None:
 def test_what_was_begun_is_created_whatever_happens(store: JobStore, client: redis.Redis, trouble: str) -> None:
     """I1: and the connection is free again; an answer that was never read would be taken for that of the next call."""
     job = new_job(created_at=store.now(), due_at=store.now())
-    in_use = client.connection_pool._in_use_connections
     if trouble == "server restarted":
         client.script_flush()  # it knows no script any more
     ended = store.begin(store.creation([job], None))
     if trouble == "answer lost":
-        next(iter(in_use)).disconnect()
+        under_way(client).pop().disconnect()
     assert ended() == [trouble == "server restarted"], "a repeated call finds its own job"
-    assert (store.get(job.id), store.counts(), in_use) == (job, {"waiting": 1}, set())
+    assert (store.get(job.id), store.counts(), under_way(client)) == (job, {"waiting": 1}, set())
 
 
 def test_slots_are_never_exceeded(store: JobStore) -> None:

@@ -23,6 +23,7 @@ from jobs.net.download import Downloads
 from jobs.pictures.images import ImageStore
 from jobs.policy import Policy
 from jobs.queue import Wakeups, make_app
+from jobs.redis_client import RedisClient
 from jobs.request import BlendRequest
 from jobs.server import connect
 from jobs.settings import Settings
@@ -141,6 +142,12 @@ def wait_for(condition: Callable[[], bool], told: Callable[[], str], seconds: fl
     while not condition():
         assert time.monotonic() < give_up_at, told()
         time.sleep(0.01)
+
+
+def under_way(client: redis.Redis) -> set[Any]:
+    """The connections that a call has at this moment."""
+    assert isinstance(client, RedisClient)
+    return client.connection_pool._in_use_connections - {connection for connection, _ in client._idle}
 
 
 def open_workbench(redis_url: str, keys: Keys, data_dir: Path, sandbox_url: str, **settings: Any) -> Workbench:
