@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import zlib
 
-# A record, or a line, is a few hundred bytes long: a small window, made quickly.
-_WINDOW = -12
-_MEMORY = 5
 _LEVEL = 9
+# Whatever was packed is read with a window at least as large as the one that it was packed with.
+_LARGEST_WINDOW = -12
 
 # What records and lines are made of, the most common last. These are never changed, since what was packed with them
 # could not be read any more; better ones get marks of their own.
@@ -49,23 +48,25 @@ class Packing:
     Args:
         mark: the first byte of what is packed with these words; JSON begins with none like it.
         words: what texts of this kind are made of.
+        window, memory: as zlib has them; large enough for the words and a text, and small, since it all is copied
+            for each text.
     """
 
-    def __init__(self, mark: bytes, words: bytes) -> None:
+    def __init__(self, mark: bytes, words: bytes, window: int, memory: int) -> None:
         self._mark = mark
         self._words = words
-        self._packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW, _MEMORY, zdict=words)
+        self._packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, window, memory, zdict=words)
 
     def pack(self, text: bytes) -> bytes:
         packer = self._packer.copy()  # it knows its words already: reading them takes as long as what is packed
         return self._mark + packer.compress(text) + packer.flush()
 
     def unpack(self, packed: bytes) -> bytes:
-        return zlib.decompressobj(_WINDOW, zdict=self._words).decompress(packed[1:])
+        return zlib.decompressobj(_LARGEST_WINDOW, zdict=self._words).decompress(packed[1:])
 
 
-RECORDS = Packing(b"\x01", _OF_RECORDS)
-LINES = Packing(b"\x02", _OF_LINES)
+RECORDS = Packing(b"\x01", _OF_RECORDS, window=-12, memory=5)
+LINES = Packing(b"\x02", _OF_LINES, window=-11, memory=2)
 _BY_MARK = {b"\x01": RECORDS, b"\x02": LINES}
 
 

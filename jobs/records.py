@@ -27,12 +27,14 @@ BEFORE_ALL = -1
 class Known:
     """A record as it was when it was last read or written. Somebody may have written it since.
 
-    `name` is that of the write, where it was written: with it, it may be kept for as long as one likes.
+    `name` is that of the write, where it was written: with it, it may be kept for as long as one likes. `counts`, what
+    the job adds to the counts, where it was counted already.
     """
 
     job: Job
     version: str
     name: str = field(default="", compare=False)
+    counts: Mapping[str, int] | None = field(default=None, compare=False, repr=False)
 
 
 NOTHING_KNOWN: Mapping[str, Known] = {}

@@ -31,14 +31,14 @@ def tally(job: Job) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def counted(before: Job, after: Job) -> tuple[dict[str, int], dict[str, int]]:
-    """What a change of a job changes in the counts: of its campaign, and of its doors; what is at the default one is
-    all that is at no other.
+def at_doors(before: Job, was: Mapping[str, int], after: Job, now: Mapping[str, int]) -> dict[str, int]:
+    """What changes in the counts of doors; what is at the default one is all that is at no other.
+
+    Args:
+        before, after: the job.
+        was, now: its tallies.
     """
-    was, now = tally(before), tally(after)
-    if not after.went_to:
-        return _delta(was, now), {}
-    return _delta(was, now), _delta(_at_its_door(before, was), _at_its_door(after, now))
+    return delta(_at_its_door(before, was), _at_its_door(after, now)) if after.went_to else {}
 
 
 def _at_its_door(job: Job, counts: Mapping[str, int]) -> dict[str, int]:
@@ -47,7 +47,7 @@ def _at_its_door(job: Job, counts: Mapping[str, int]) -> dict[str, int]:
     return {named(job.door, name): counts[name] for name in AT_A_DOOR if name in counts}
 
 
-def _delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+def delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
     change = dict(after)
     for name, count in before.items():
         change[name] = change.get(name, 0) - count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -25,7 +25,7 @@ from jobs.telling.changes import entry
 from jobs.telling.notices import Notice
 from jobs.writing.docs import to_doc, to_kept
 from jobs.writing.standing import moved
-from jobs.writing.tallies import COUNTED, UNFINISHED, counted
+from jobs.writing.tallies import COUNTED, UNFINISHED, at_doors, delta, tally
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class Write:
             created: it happens in the step that creates the job, and not to one of this id that was there already.
         """
         before, after = read.job, change.job
-        version = int(read.version) + 1
+        version, counts = int(read.version) + 1, tally(after)
         facts: dict[str, Any] = {"id": after.id, "version": read.version, "write": name}
         facts |= _guards(read, event, created=created) | claims(before, after) | _content(before, after, event)
-        facts |= _counts(before, after, event) | _told(before, after, version, now, tell=tell)
+        facts |= _counts(read, after, counts, event) | _told(before, after, version, now, tell=tell)
         sets, moves = moved(keys, before, after, now)
         own = [keys.job(after.id), keys.history(after.id), keys.campaign_counts(after.campaign), *sets]
         facts |= moves
@@ -75,7 +75,8 @@ class Write:
             facts["new"] = _new(change.follow_ups)
         facts["keys"] = len(own)
         line = LINES.pack(line_of(event, before, after, change.detail, now))
-        return cls(read, Known(after, str(version), name), own, (to_kept(after), line, to_json(facts)))
+        written = Known(after, str(version), name, counts)
+        return cls(read, written, own, (to_kept(after), line, to_json(facts)))
 
 
 def _guards(read: Known, event: Event, *, created: bool) -> dict[str, Any]:
@@ -140,12 +141,12 @@ def task_claim(job: Job, attempt: int, task_id: str) -> str:
     return named(job.upstream_of(attempt), task_id)
 
 
-def _counts(before: Job, after: Job, event: Event) -> dict[str, Any]:
-    """What changes in the counts."""
-    of_campaign, at_doors = counted(before, after)
-    counts: dict[str, Any] = {"tally": of_campaign}
-    if at_doors:
-        counts["there"] = at_doors
+def _counts(read: Known, after: Job, now: Mapping[str, int], event: Event) -> dict[str, Any]:
+    """What changes in the counts; `now` is what the job adds to them from now on."""
+    was = read.counts or tally(read.job)
+    counts: dict[str, Any] = {"tally": delta(was, now)}
+    if there := at_doors(read.job, was, after, now):
+        counts["there"] = there
     if isinstance(event, (Answer, NoAnswer)):
         kind = event.kind if isinstance(event, Answer) else "unsure"
         counts["answer"] = named(after.door_of(event.attempt), str(kind))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,10 +15,15 @@ from hypothesis import strategies as st
 from jobs.actions import Action
 from jobs.job import Job, Status
 from jobs.keys import Keys
+from jobs.lifecycle import Moment, advance
+from jobs.policy import Policy
+from jobs.records import Known
 from jobs.request import BlendRequest, Dimensions, Mode
 from jobs.writing.creation import Creation
 from jobs.writing.docs import to_doc
-from tests.unit.lifecycle_world import START, new_job
+from jobs.writing.tallies import tally
+from jobs.writing.write import Write
+from tests.unit.lifecycle_world import START, events_for, new_job
 
 requests = st.builds(
     BlendRequest,
@@ -45,6 +51,23 @@ jobs = st.builds(
 def test_records_of_new_jobs_are_what_any_record_is(new: list[Job]) -> None:
     of_jobs = Creation.of(Keys(), new, None, []).args[-6 * len(new) :]
     assert list(of_jobs[3::6]) == list(map(to_doc, new))
+
+
+@given(st.data())
+def test_what_was_counted_already_is_what_would_be_counted(data: st.DataObject) -> None:
+    """A write goes on from the counts of the one before; a stale one would make them drift."""
+    known = Known(new_job(), "1")
+    for day in range(data.draw(st.integers(1, 12))):
+        moment = Moment(START + timedelta(days=day), 0.5, Policy())
+        changes = [(event, advance(known.job, event, moment)) for event in events_for(known.job)]
+        event, change = data.draw(st.sampled_from([(event, change) for event, change in changes if change]))
+        write, anew = (
+            Write.of(Keys(), read, change, event, moment.now, "name", tell=False)
+            for read in (known, replace(known, counts=None))
+        )
+        assert write.args == anew.args
+        known = write.written
+        assert known.counts == tally(known.job)
 
 
 def test_names_of_writes_differ_in_a_forked_process() -> None:
