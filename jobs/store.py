@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 
@@ -53,8 +52,7 @@ NO_REUSES: Mapping[str, Reuse] = {}
 MAX_RACES = 50
 
 
-@dataclass(frozen=True)
-class Applied:
+class Applied(NamedTuple):
     """What an event came to. `before` is `after` when it meant nothing to the job; `known` is the record since then."""
 
     before: Job
@@ -343,7 +341,7 @@ class JobStore(Records):
             return change
         first = self.next_orders(len(change.follow_ups))
         placed = (job.but(order=order) for order, job in enumerate(change.follow_ups, first))
-        return replace(change, follow_ups=tuple(placed))
+        return change._replace(follow_ups=tuple(placed))
 
     def _save(self, writes: Sequence[Write], now: datetime) -> list[Applied | Exception | None]:
         """Write what was decided, in one round trip. None where somebody else wrote in between."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from jobs.job import Job, Reason, Status
 from jobs.policy import Policy
@@ -11,8 +11,7 @@ from jobs.policy import Policy
 CONFLICT = "conflict"  # the one reason that no news from the API can lift: the news may be another job's
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """What a decision may depend on beside the job and the event."""
 
     now: datetime
@@ -23,8 +22,7 @@ class Moment:
         return self.now + timedelta(seconds=seconds)
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """The job as it is to be written, a line for its history, and the follow-ups to be created in the same step."""
 
     job: Job

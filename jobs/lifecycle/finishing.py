@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -98,4 +97,4 @@ def _carried_on(change: Change, actions: Sequence[Action], moment: Moment, *, ag
         return change
     told = ", ".join(f"{one.follows.label} is {one.id}" for one in new if one.follows)
     grown = job.but(follow_ups=(*job.follow_ups, *(one.id for one in new)))
-    return replace(change, job=grown, detail=f"{change.detail}; {told}".removeprefix("; "), follow_ups=new)
+    return change._replace(job=grown, detail=f"{change.detail}; {told}".removeprefix("; "), follow_ups=new)

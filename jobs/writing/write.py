@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic_core import to_json
 
@@ -28,8 +27,7 @@ from jobs.writing.standing import moved
 from jobs.writing.tallies import COUNTED, UNFINISHED, at_doors, delta, tally
 
 
-@dataclass(frozen=True)
-class Write:
+class Write(NamedTuple):
     """The change, and its keys and arguments: the record as it was read, and as it is known once this is written."""
 
     read: Known
