@@ -4,6 +4,7 @@ while; then one job goes ahead of the others, since a thousand would all be refu
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from jobs.doors import DEFAULT
 from jobs.keys import Keys
 from jobs.server import server_time, to_bytes, unavailable
 from jobs.slots.pause import Pause, keep_pause
+
+# Where nothing was found to doubt since, that something was accepted is told no more often than this.
+TRUSTED_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Circuit:
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._redis = client
         self._keys = keys
+        self._trusted_at: dict[str, float] = {}
 
     def pause(self, kind: str, message: str, seconds: float, upstream: str = DEFAULT) -> bool:
         """Give it no jobs for a while: only a person can help, and every try would be refused alike.
@@ -52,6 +57,7 @@ class Circuit:
         """
         keys = self._keys.door(upstream)
         pause = Pause(kind, message, server_time(self._redis))
+        self._trusted_at.pop(upstream, None)
         with unavailable():
             self._redis.set(keys.suspect, kind)
             return keep_pause(self._redis, keys.pause, pause, seconds)
@@ -66,6 +72,9 @@ class Circuit:
             for name in upstreams:
                 pipeline.mget(self._keys.door(name).pause, self._keys.door(name).suspect)
             found: list[Any] = pipeline.execute() if upstreams else []
+        for name, (_, suspect) in zip(upstreams, found, strict=True):
+            if suspect is not None:
+                self._trusted_at.pop(name, None)
         return {
             name: Health(None if pause is None else Pause.from_json(to_bytes(pause)), suspect is not None)
             for name, (pause, suspect) in zip(upstreams, found, strict=True)
@@ -79,12 +88,17 @@ class Circuit:
 
     def trust(self, upstream: str = DEFAULT) -> None:
         """Something was accepted: whatever caused the last pause is mended."""
+        now = time.monotonic()
+        if now - self._trusted_at.get(upstream, -TRUSTED_SECONDS) < TRUSTED_SECONDS:
+            return
+        self._trusted_at[upstream] = now
         keys = self._keys.door(upstream)
         with unavailable():
             self._redis.delete(keys.suspect, keys.no_accounts)
 
     def count_no_account(self, upstream: str = DEFAULT) -> int:
         """It had no account for a job; returns how often in a row, with nothing accepted between."""
+        self._trusted_at.pop(upstream, None)
         with unavailable():
             count: Any = self._redis.incr(self._keys.door(upstream).no_accounts)
         return int(count)

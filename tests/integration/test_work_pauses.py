@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from jobs import events
 from jobs.epoch import Epoch
 from jobs.errors import EpochLost
 from jobs.job import Status
+from jobs.keys import Keys
+from jobs.server import connect
+from jobs.slots.circuit import Circuit
 from tests.integration.workbench import Open, wait_for
 from worker import submit as submit_room
 from worker.dispatch import dispatch
@@ -66,6 +71,29 @@ def test_after_a_pause_one_job_goes_ahead(open_bench: Open) -> None:
         bench.work_until(Status.SUCCEEDED, job_id=f"job_{number}")
     assert not bench.store.circuit.read(["default"])["default"].suspect
     assert len(bench.accepted()) == 3
+
+
+@pytest.fixture
+def circuit(redis_url: str, keys: Keys) -> Iterator[Circuit]:
+    with connect(redis_url) as client:
+        yield Circuit(client, keys)
+
+
+def test_that_it_is_trusted_is_told_once_until_there_is_a_doubt(circuit: Circuit, keys: Keys) -> None:
+    """A round trip a second, and not one for each job."""
+    circuit.trust()
+    circuit._redis.set(keys.door().suspect, "quota")  # by another process
+    circuit.trust()
+    assert circuit.read(["default"])["default"].suspect, "it was told a moment ago"
+    circuit.trust()
+    assert not circuit.read(["default"])["default"].suspect, "the doubt has been read here since"
+    assert [circuit.count_no_account(), circuit.count_no_account()] == [1, 2]
+    circuit.trust()
+    assert circuit.count_no_account() == 1
+    circuit.trust()
+    circuit.pause("quota", "empty", 60)
+    circuit.trust()
+    assert not circuit.read(["default"])["default"].suspect
 
 
 def test_no_account_for_long_pauses_submitting_and_says_so_once(
