@@ -21,9 +21,13 @@ from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
 from worker.hooks import Hooks
+from worker.in_hand import InHand
 from worker.lease import Keeper
 from worker.notify import Notifier
 from worker.proxies import Proxies
+
+# Records, of 5 kB in memory: as many as are released and not claimed yet, unless other workers claim them.
+MAX_RELEASED = 500
 
 
 def process_name() -> str:
@@ -68,6 +72,8 @@ class Context:
     leaving: threading.Event  # set when the process is told to end
     name: str = field(default_factory=process_name)
     activity: Activity = field(default_factory=Activity)
+    # Of jobs that were released by this process: most likely it claims them too.
+    released: InHand = field(default_factory=lambda: InHand(MAX_RELEASED))
 
     @classmethod
     def open(cls, settings: Settings, app: Celery) -> Context:

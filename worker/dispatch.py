@@ -90,8 +90,11 @@ def _release(context: Context) -> int:
         for job_id, campaign, door in next_in_turn(contenders, PAGE, routing.take)
     ]
     outcomes = store.apply_many(releases)
-    if released := [one.after.id for one in outcomes if isinstance(one, Applied) and one.changed]:
-        context.wakeups.submit(*released)
+    released = [one for one in outcomes if isinstance(one, Applied) and one.changed]
+    for applied in released:
+        context.released.keep(applied)
+    if released:
+        context.wakeups.submit(*(applied.after.id for applied in released))
     for one in outcomes:
         # Slots, or a budget, that another dispatcher was faster to fill; other campaigns may go on.
         if isinstance(one, Exception) and not isinstance(one, NoSlot | BudgetSpent):

@@ -45,7 +45,7 @@ def submit(context: Context, job_id: str) -> None:
     """
     if context.leaving.is_set():
         return  # released again when its lease ends
-    claimed = context.store.apply(job_id, Claim(context.name))
+    claimed = context.store.apply(job_id, Claim(context.name), known=context.released.take(job_id))
     if not claimed.changed:
         _log.info("job=%s is %s: nothing to submit", job_id, claimed.after.status)
         return

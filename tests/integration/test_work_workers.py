@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from jobs import events
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.job import Status
+from jobs.store import JobStore
 from tests.integration.workbench import Open, wait_for
 from worker import reconcile
 from worker import submit as submit_room
@@ -40,6 +42,32 @@ def test_a_lost_wake_up_is_sent_again(open_bench: Open) -> None:
     bench.work_until(Status.SUCCEEDED, job_id="job_2")
     assert any("nobody claimed it" in line for line in bench.history("job_2"))
     assert len(bench.accepted()) == 2
+
+
+def test_whoever_released_a_job_claims_it_without_reading_it(open_bench: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    read: list[str] = []
+    load = bench.store._load
+
+    def told(job_ids: Sequence[str]) -> Any:
+        read.extend(job_ids)
+        return load(job_ids)
+
+    monkeypatch.setattr(bench.store, "_load", told)
+    assert bench.submit().status is not Status.WAITING
+    assert read == ["job_1"], "once, to release it"
+
+
+def test_what_others_did_to_a_job_since_it_was_released_counts(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    dispatch(bench.context)
+    by_another = JobStore(bench.store._redis, bench.store.policy, bench.store.keys)
+    by_another.apply("job_1", events.Claim("quick"))
+    submit(bench.context, "job_1")
+    job = bench.store.get("job_1")
+    assert (job.status, job.claims, bench.accepted()) == (Status.SUBMITTING, 1, [])
 
 
 def test_a_worker_that_lost_its_lease_does_not_send_the_last_byte(open_bench: Open) -> None:
