@@ -217,7 +217,7 @@ class ImageStore:
         if not is_digest(digest):
             return None
         name = digest.removeprefix("sha256:")
-        return self.root / name[:2] / name
+        return Path(f"{self.root}/{name[:2]}/{name}")
 
     def _find_durable(self, digest: str, size: int) -> StoredImage | None:
         """A picture that is whole, and is still there after a power cut.

@@ -18,7 +18,7 @@ from ops.cli.run_plan import RunPlan
 from ops.local import LocalStack
 from producer.client import Producer
 from producer.enqueued import Enqueued
-from producer.results.export import ExportSummary, export
+from producer.results.export import ExportSummary, export, with_jobs
 from producer.upstream import resume, upstream_names, why_nothing_goes
 
 POLL_SECONDS = 0.25
@@ -77,7 +77,8 @@ def carry_out(plan: RunPlan, began: float) -> Outcome:
             outcome.before = producer.store.counts(plan.campaign)
 
             def write() -> ExportSummary:
-                return export(enqueued.entries(), producer.store, producer.images, plan.out, plan.form)
+                entries = with_jobs(enqueued.entries(), producer.store)
+                return export(entries, producer.store, producer.images, plan.out, plan.form)
 
             try:
                 _enqueue(plan, producer, outcome, enqueued)

@@ -14,7 +14,7 @@ from ops.cli.run_plan import check_writable
 from ops.cli.values import Folder
 from producer.campaign import summary
 from producer.manifests.manifest import Row
-from producer.results.export import Form, export
+from producer.results.export import Entry, Form, export
 
 
 @click.command("export")
@@ -53,7 +53,7 @@ def export_campaign(
         check_writable(out)
         # Follow-ups stand behind their parents, which are never forgotten before them.
         jobs = (job for job in producer.store.campaign_jobs(name) if job.follows is None)
-        entries = ((Row(number, job.request), job.id) for number, job in enumerate(jobs, 1))
+        entries = (Entry(Row(number, job.request), job.id, job) for number, job in enumerate(jobs, 1))
         done = export(entries, producer.store, producer.images, out, form)
     facts = {
         "campaign": name,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from string import Formatter
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from jobs.errors import BlendqError, UsageError
 from jobs.follow_ups import request_of
@@ -34,7 +34,8 @@ PAGE_JOBS = 500
 _NAME_FIELDS = ("custom_id", "id", "number")
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
 # Line ends to some readers, though not to JSON: a line of JSONL must be one line to all of them.
-_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+_LINE_ENDS = [(end.encode(), f"\\u{ord(end):04x}".encode()) for end in "\x85\u2028\u2029"]
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,24 @@ class Form:
 PLAIN = Form()
 
 
+class Entry(NamedTuple):
+    """A row with its job, which is None where there is no record of it."""
+
+    row: Row
+    job_id: str
+    job: Job | None
+
+
+def with_jobs(rows: Iterable[tuple[Row, str]], store: JobStore) -> Iterator[Entry]:
+    """Rows that have the ids of their jobs, with those; read a page at a time."""
+    rest = iter(rows)
+    while page := list(islice(rest, PAGE_JOBS)):
+        jobs = store.find_many([job_id for _, job_id in page])
+        yield from (Entry(row, job_id, job) for (row, job_id), job in zip(page, jobs, strict=True))
+
+
 def export(
-    entries: Iterable[tuple[Row, str]],
+    entries: Iterable[Entry],
     store: JobStore,
     images: ImageStore,
     out: Path,
@@ -100,8 +117,8 @@ def export(
     """Write the results of a manifest into a folder.
 
     Args:
-        entries: each row of the manifest, as it was given, with the id of its job; the order of everything. Held a
-            page at a time. Follow-ups are found by themselves.
+        entries: each row of the manifest, as it was given, with its job; the order of everything. Held a page at a
+            time. Follow-ups are found by themselves.
         store: where the jobs are.
         images: where the pictures are.
         out: the folder; made if it is missing. Other files in it are left alone.
@@ -120,7 +137,7 @@ def export(
         work = _Export(store, images, out, form, results, errors, gallery, table)
         rest = iter(entries)
         while page := list(islice(rest, PAGE_JOBS)):
-            work.add_page(page, store.find_many([job_id for _, job_id in page]))
+            work.add_page(page)
         gallery.finish(work.told)
         return work.summary()
 
@@ -144,9 +161,9 @@ class _Export:
     not_found: int = 0
     told: int = 0
 
-    def add_page(self, page: Sequence[tuple[Row, str]], jobs: Sequence[Job | None]) -> None:
+    def add_page(self, page: Sequence[Entry]) -> None:
         cards: list[Card] = []
-        for (row, job_id), job in zip(page, jobs, strict=True):
+        for row, job_id, job in page:
             name = self.names.claim(self.form.name(row, job_id), job_id)
             if job is None:
                 self._not_found(row, job_id)
@@ -231,8 +248,10 @@ def place_picture(stored: StoredImage, target: Path, facts: dict[str, Any] | Non
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)
-    return text.encode(errors="backslashreplace") + b"\n"  # half a surrogate pair stays what it is in JSON: \udc80
+    line = _encoder.encode(value).encode(errors="backslashreplace")  # half a surrogate pair stays what it is: \udc80
+    for end, escaped in _LINE_ENDS:
+        line = line.replace(end, escaped)
+    return line + b"\n"
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from html import escape
@@ -16,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path, PurePath
 from string import Template
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import quote
 
 from jobs.job import Job
@@ -34,8 +33,7 @@ KINDS = ("succeeded", "failed", "parked", "cancelled", UNFINISHED)
 _BOTS = {BotType.MID_JOURNEY: "Midjourney", BotType.NIJI_JOURNEY: "Niji"}
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(NamedTuple):
     """One blend on a page.
 
     `file` is the picture's name in the folder; where it is None, `problem` (`kind`, `message`) tells why.
@@ -150,14 +148,14 @@ def _pictures(card: Card) -> list[tuple[str, int]]:
 
 def _card(card: Card, thumbs: Mapping[tuple[str, int], str]) -> str:
     job = card.job
-    name = card.asked.custom_id or job.id
+    name = escape(card.asked.custom_id or job.id)
     sources = [_short(image) for image in card.asked.images]
     facts = [_made_of(job), job.request.dimensions.value.lower(), _BOTS[job.request.bot_type], _sent(job)]
     return (
         f'<li class="card {card.kind}">\n'
         f"{_blend(card, thumbs, sources)}\n"
         f'<ul class="sources" aria-label="Blended from">{_sources(card, thumbs, sources)}</ul>\n'
-        f'<div class="words"><h2 title="{escape(name)}">{escape(name)}</h2>'
+        f'<div class="words"><h2 title="{name}">{name}</h2>'
         f'<span class="badge">{escape(job.status.value)}</span>\n'
         f'<p class="facts">{" · ".join(fact for fact in facts if fact)}</p>\n'
         f"{_trouble(card)}</div>\n"

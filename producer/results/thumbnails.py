@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import compress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from PIL import Image
 
-from jobs.pictures.images import ImageStore
+from jobs.pictures.images import ImageStore, StoredImage
 from producer.files import PART
 from producer.smaller import upright
 
@@ -52,25 +53,31 @@ class Thumbnails:
         Returns:
             The file name of each; without those whose picture is gone or cannot be decoded.
         """
-        keys = list(dict.fromkeys(wanted))
-        names = self._pool.map(lambda key: self._one(*key), keys)
-        return {key: name for key, name in zip(keys, names, strict=True) if name}
+        names = {key: _name(*key) for key in wanted}
+        missing = {key for key, name in names.items() if not self._is_there(name)}
+        sources = {key: stored for key in missing if (stored := self._images.find(key[0]))}
+        done = self._pool.map(lambda key: self._make(sources[key], key[1], names[key]), sources)
+        made = set(compress(sources, done))
+        return {key: name for key, name in names.items() if key not in missing or key in made}
 
-    def _one(self, digest: str, pixels: int) -> str | None:
-        name = f"{digest.removeprefix('sha256:')[:40]}-{pixels}.webp"
-        target = self._folder / name
-        if target.exists():
-            return name
-        stored = self._images.find(digest)
-        if stored is None or stored.width * stored.height > MAX_PIXELS:
-            return None
+    def _is_there(self, name: str) -> bool:
+        return os.path.exists(f"{self._folder}/{name}")  # noqa: PTH110  (a Path takes five times as long)
+
+    def _make(self, stored: StoredImage, pixels: int, name: str) -> bool:
+        """Whether it could be made."""
+        if stored.width * stored.height > MAX_PIXELS:
+            return False
         try:
             with Image.open(stored.path) as picture:
                 small = upright(picture, pixels)
         except Exception:  # noqa: BLE001  (decoders meet odd bytes with any exception; the card does without)
-            return None
+            return False
         self._folder.mkdir(exist_ok=True)
-        part = target.with_name(name + PART)
+        part = self._folder / (name + PART)
         small.save(part, "WEBP", quality=QUALITY, method=2)
-        part.replace(target)
-        return name
+        part.replace(self._folder / name)
+        return True
+
+
+def _name(digest: str, pixels: int) -> str:
+    return f"{digest.removeprefix('sha256:')[:40]}-{pixels}.webp"

@@ -17,7 +17,7 @@ from jobs.pictures.images import ImageStore
 from jobs.request import BlendRequest
 from jobs.store import JobStore
 from producer.manifests.manifest import Row
-from producer.results.export import PLAIN, ExportSummary, Form, export
+from producer.results.export import PLAIN, ExportSummary, Form, export, with_jobs
 
 NOW = datetime(2030, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC)
 EVIL = "<script>alert('1')</script>\"&`${x}`"
@@ -76,7 +76,7 @@ def exported(
 ) -> ExportSummary:
     store: Any = FakeStore([job for _, job in pairs])
     wanted: JobStore = store
-    return export((row for row, _ in pairs), wanted, images, out, form)
+    return export(with_jobs((row for row, _ in pairs), wanted), wanted, images, out, form)
 
 
 def names_in(folder: Path) -> list[str]:

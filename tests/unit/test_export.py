@@ -25,7 +25,7 @@ from producer.files import MAX_NAME_BYTES, Names, atomic_file, place_copy, safe_
 from producer.manifests.manifest import Row
 from producer.report import whole_record
 from producer.results.embedding import embedded
-from producer.results.export import Form, export
+from producer.results.export import Form, export, with_jobs
 from tests.unit.exports import FakeStore, Page, entry, exported, lines, names_in, png
 
 # --- names --------------------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def test_follow_ups_stand_behind_their_parent_under_its_name(images: ImageStore,
     variation = follows(variation, Action.V1, parent).but(follow_ups=("job_5",))
     jobs = [parent, follows(upscale, Action.U2, parent), variation, follows(deep, Action.U4, variation)]
     store: Any = FakeStore([*jobs, other])
-    summary = export([row, last], store, images, out, Form(split=True))
+    summary = export(with_jobs([row, last], store), store, images, out, Form(split=True))
 
     assert (summary.total, summary.written) == (5, 5)
     found = lines(out / "results.jsonl")
