@@ -17,6 +17,7 @@ from typing import Self
 
 from jobs.errors import DataDirInUse, StackError
 from jobs.settings import Settings
+from ops.cli.output import note
 from ops.logs import fresh_log, last_lines
 from ops.ownership import Ownership, holder
 
@@ -26,6 +27,8 @@ STOP_SECONDS = 10.0
 GUESTS_SECONDS = 30.0
 POLL_SECONDS = 0.01
 LOADING = b"-LOADING"
+# It takes half a minute where there were a million jobs: a person wants to know what is waited for.
+TELL_AFTER_SECONDS = 2.0
 CONFIG = Path(__file__).with_name("redis.conf")
 
 
@@ -117,7 +120,7 @@ def joined_or_started(settings: Settings) -> Iterator[None]:
 
 
 def _join_or_start(settings: Settings, stack: ExitStack) -> None:
-    path = settings.socket_path()
+    path, loading = settings.socket_path(), _Loading()
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         found = holder(settings.data_dir)
@@ -133,7 +136,7 @@ def _join_or_start(settings: Settings, stack: ExitStack) -> None:
             if answers(path):
                 stack.push(guest.pop_all())
                 return
-        if _ping(path).startswith(LOADING):
+        if loading.told_by(_ping(path)):
             deadline = time.monotonic() + START_SECONDS
         time.sleep(POLL_SECONDS)
     raise StackError(f"the server of {settings.data_dir} does not answer; look into {settings.data_dir / 'logs'}")
@@ -201,15 +204,34 @@ def wait_for(path: Path, seconds: float, alive: Callable[[], bool] = lambda: Tru
     Returns:
         whether it answers.
     """
+    loading = _Loading()
     deadline = time.monotonic() + seconds
     while alive() and time.monotonic() < deadline:
         said = _ping(path)
         if said.startswith(b"+PONG"):
             return True
-        if said.startswith(LOADING):
+        if loading.told_by(said):
             deadline = time.monotonic() + seconds
         time.sleep(POLL_SECONDS)
     return False
+
+
+class _Loading:
+    """Whether a server is reading its log; and a word about it to whoever waits."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._told = False
+
+    def told_by(self, answer: bytes) -> bool:
+        if not answer.startswith(LOADING):
+            return False
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if not self._told and now - self._since >= TELL_AFTER_SECONDS:
+            self._told = True
+            note("waiting for Redis, which reads the records of all jobs from the disk")
+        return True
 
 
 def _ping(path: Path) -> bytes:

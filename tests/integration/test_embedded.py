@@ -255,6 +255,21 @@ def test_a_server_that_reads_a_long_log_is_waited_for(tmp_path: Path, monkeypatc
         assert not embedded.wait_for(path, 30), "it said nothing more"
 
 
+def test_who_waits_for_a_long_log_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loading, there = b"-LOADING Redis is loading the dataset in memory\r\n", b"+PONG\r\n"
+    clock = itertools.count(step=0.25)
+    monkeypatch.setattr("ops.embedded.time.monotonic", lambda: next(clock))
+    path = tmp_path / "socket"
+    words = "blendq: waiting for Redis, which reads the records of all jobs from the disk"
+    for times, told in ((2, []), (20, [words])):
+        with saying(path, iter([loading] * times + [there])):
+            assert embedded.wait_for(path, 30)
+        assert capsys.readouterr().err.splitlines() == told
+        path.unlink()
+
+
 def test_a_server_that_cannot_start_says_why(settings: Settings) -> None:
     with Ownership(settings.data_dir) as owner:
         folder = settings.data_dir / "redis" / "appendonlydir"
