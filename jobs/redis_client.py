@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import redis
+from hiredis import pack_command
 from redis.client import Pipeline
 from redis.commands.core import Script as RedisScript
 from redis.exceptions import NoScriptError
@@ -67,23 +68,6 @@ class RedisClient(redis.Redis):
         """What comes to a command that was sent."""
         return self.parse_response(connection, command, **options)  # type: ignore[no-untyped-call]
 
-    def begin(self, *command: Any) -> Callable[[], Any]:
-        """Send a command, and do something else while the server works on it.
-
-        Returns:
-            gives the answer. It must be called, once: it gives the connection back.
-        """
-        with ExitStack() as stack:
-            connection = stack.enter_context(self.one_call())
-            connection.send_packed_command(connection.pack_command(*command))
-            held = stack.pop_all()
-
-        def answer() -> Any:
-            with held:
-                return connection.read_response()
-
-        return answer
-
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         return super().pipeline(transaction, shard_hint) if transaction else _Packet(self)
 
@@ -114,17 +98,36 @@ class Script(RedisScript):
         if client is not None:  # a pipeline
             return super().__call__(keys, args, client)
         try:
-            return self._client.execute_command(*self._call(keys, args))
+            return self._ask(keys, args)
         except NoScriptError:
             self._client.script_load(self.script)
-            return self._client.execute_command(*self._call(keys, args))
+            return self._ask(keys, args)
 
     def begin(self, keys: Sequence[str], args: Sequence[Any]) -> Callable[[], Any]:
-        """As `RedisClient.begin`; NoScriptError is for the caller."""
-        return self._client.begin(*self._call(keys, args))
+        """Send a call, and do something else while the server works on it.
 
-    def _call(self, keys: Sequence[str], args: Sequence[Any]) -> tuple[Any, ...]:
-        return "EVALSHA", self.sha, len(keys), *keys, *args
+        Returns:
+            gives the answer; NoScriptError is for the caller. It must be called, once: it gives the connection back.
+        """
+        with ExitStack() as stack:
+            connection = stack.enter_context(self._client.one_call())
+            connection.send_packed_command(self._packed(keys, args))
+            held = stack.pop_all()
+
+        def answer() -> Any:
+            with held:
+                return connection.read_response()
+
+        return answer
+
+    def _ask(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        with self._client.one_call() as connection:
+            connection.send_packed_command(self._packed(keys, args))
+            return connection.read_response()
+
+    def _packed(self, keys: Sequence[str], args: Sequence[Any]) -> list[bytes]:
+        """By hiredis alone: redis-py looks at each argument beforehand, and scripts have many."""
+        return [pack_command(("EVALSHA", self.sha, len(keys), *keys, *args))]
 
 
 class _Packet(Pipeline):
@@ -158,7 +161,7 @@ def watched_by_the_kernel(connection: Any) -> None:
     sending and reading. TLS cannot be watched so: it would go on reading.
     """
     sock, seconds = connection._sock, connection.socket_timeout  # noqa: SLF001
-    if not isinstance(sock, ssl.SSLSocket):
+    if os.name == "posix" and not isinstance(sock, ssl.SSLSocket):
         whole, part = divmod(seconds, 1)
         for what in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             sock.setsockopt(socket.SOL_SOCKET, what, struct.pack("ll", int(whole), int(part * 1_000_000)))
