@@ -10,37 +10,67 @@
 -- KEYS[12] hash: content id -> a job that has succeeded with it
 -- KEYS[13..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign; then,
 --            if change.slots is given, the sets of jobs that hold a slot at the door that it leaves, and at the one where
---            it is now; then the zsets where it may have stood, and stands no more; then, if change.score is given, the
+--            it is now; then the zsets in one of which it stood, and stands no more; then, if change.score is given, the
 --            zset where it stands now; then, if change.new is given, the zsets of its queue and of all its campaign's jobs,
 --            and the new jobs' hashes
 -- ARGV[1..]  for each job, one after the other:
 --            the new record, as JSON
 --            the history's new line, as JSON
---            the change, as JSON: id, keys (how many of KEYS are its own), version (as read), last (the write that left it so; only
---            when it was not read just now), created (only in the step
---            that creates the job: its record; another one was there already), write (a name for this write, the same
---            when it is repeated), once (what happened must not happen again), slot ("hold" or "free"), slots (only where
---            it is or was at another door than the default one: 2, the sets among its keys), slot_limit (only with a new
---            hold), budget (only with a release: how many submissions its campaign may have), score, contender (its
---            queue, when it is now ready), task_id and picture (to be claimed), content (its id, when the job has
---            succeeded with it now, or has not after all), source (only with a reuse: the job that must have succeeded
---            with it still), tally {name: delta}, there (the same, of what is at such a door), answer (its kind, when a
---            submission was answered), shown (only when people see another: campaign, status, progress), untold
---            (the job has ended, and no notice is given since there were no webhooks), notice (only
+--            the change, as JSON: id, keys (how many of KEYS are its own), version (as read), last (the write that left
+--            it so; only when it was not read just now), created (only in the step that creates the job: its record;
+--            another one was there already), write (a name for this write, the same when it is repeated), once (what
+--            happened must not happen again), slot (only when it holds another than before: "hold" or "free"), slots
+--            (with that, only where it is or was at another door than the default one: 2, the sets among its keys),
+--            slot_limit (only with a new hold), budget (only with a release: how many submissions its campaign may
+--            have), score, contender (its queue, when it is now ready), task_id and picture (to be claimed), content
+--            (its id, when the job has succeeded with it now, or has not after all), source (only with a reuse: the job
+--            that must have succeeded with it still), tally {name: delta}, there (the same, of what is at such a door),
+--            answer (its kind, when a submission was answered), shown (only when people see another: campaign, status,
+--            progress), untold (the job has ended, and no notice is given since there were no webhooks), notice (only
 --            when the job has ended: id, doc, at in ms, and hook, whether the job brought an address along), finished
 --            (only when it had not ended before; told when its campaign has no unfinished job any more: id, doc, at,
 --            names of counts, and unfinished, how many of these are of unfinished jobs: the first ones), new (its
 --            follow-ups that are to be created: campaign, queue, and for each of the jobs id, rank, order, doc)
 --
 -- Returns for each job {"saved"}, {"stale"}, {"full"}, {"spent"}, {"conflict", the job that has the task or picture},
--- {"untold"} when there are webhooks after all, {"void"} when the source has no such picture any more, or {"error", the server's words}: a job that cannot be written
--- holds up none of the others.
+-- {"untold"} when there are webhooks after all, {"void"} when the source has no such picture any more, or {"error", the
+-- server's words}: a job that cannot be written holds up none of the others.
 -- All effects stand behind the guards, so a repeated call is harmless: the second finds its own name, and says "saved".
 
 -- Others may write a job again before a lost reply is asked for again, though hardly more often than this.
 local NAMES_KEPT = 8
 local PERIODS_KEPT_SECONDS = 7200
 local LINES_KEPT = 200
+
+-- What is the same for many jobs of a call is written once for all of them, at its end: sums, hash -> name -> delta, and
+-- what people see, the jobs that have come to the same one after the other.
+local sums, seen = {}, {}
+
+local function add(hash, deltas)
+  sums[hash] = sums[hash] or {}
+  for name, delta in pairs(deltas) do
+    sums[hash][name] = (sums[hash][name] or 0) + delta
+  end
+end
+
+-- Write the sums of a hash; before it is read, and at the end.
+local function settle(hash)
+  for name, delta in pairs(sums[hash] or {}) do
+    if delta ~= 0 then
+      redis.call('HINCRBY', hash, name, delta)
+    end
+  end
+  sums[hash] = nil
+end
+
+local function see(id, shown)
+  local last = seen[#seen]
+  if not last or table.concat(last.shown, ' ') ~= table.concat(shown, ' ') or #last.ids == JOBS_TOGETHER then
+    last = {shown = shown, ids = {}}
+    seen[#seen + 1] = last
+  end
+  last.ids[#last.ids + 1] = id
+end
 
 local function tell(notice, doc)
   redis.call('HSET', KEYS[8], notice.id, doc)
@@ -58,6 +88,7 @@ local function tell_the_end(change, counts)
   end
   local doc, names = cjson.decode(change.finished.doc), change.finished.names
   doc.data.counts = {}
+  settle(counts)
   for at, count in ipairs(redis.call('HMGET', counts, unpack(names))) do
     if count and count ~= '0' then
       if at <= change.finished.unfinished then
@@ -111,6 +142,7 @@ local function save(change, doc, line, first)
   end
 
   if change.budget then
+    settle(KEYS[first + 2])
     local spent = 0
     for _, count in ipairs(redis.call('HMGET', KEYS[first + 2], 'submissions', 'uncertain', 'released', 'submitting')) do
       spent = spent + (tonumber(count) or 0)
@@ -159,7 +191,9 @@ local function save(change, doc, line, first)
     last = last - 1
   end
   for place = first + 3 + (change.slots or 0), last do
-    redis.call('ZREM', KEYS[place], id)
+    if redis.call('ZREM', KEYS[place], id) == 1 then
+      break
+    end
   end
   if change.score then
     redis.call('ZADD', KEYS[last + 1], change.score, id)
@@ -174,21 +208,17 @@ local function save(change, doc, line, first)
     redis.call('HSET', KEYS[12], change.content, id)
   end
 
-  for name, delta in pairs(change.tally) do
-    redis.call('HINCRBY', KEYS[2], name, delta)
-    redis.call('HINCRBY', KEYS[first + 2], name, delta)
-  end
-  for name, delta in pairs(change.there or {}) do
-    redis.call('HINCRBY', KEYS[2], name, delta)
-  end
+  add(KEYS[2], change.tally)
+  add(KEYS[2], change.there or {})
+  add(KEYS[first + 2], change.tally)
   if change.answer then
     redis.call('HINCRBY', KEYS[10], change.answer, 1)
-    redis.call('HINCRBY', KEYS[11], change.answer, 1)
-    redis.call('EXPIRE', KEYS[11], PERIODS_KEPT_SECONDS)
+    if redis.call('HINCRBY', KEYS[11], change.answer, 1) == 1 then
+      redis.call('EXPIRE', KEYS[11], PERIODS_KEPT_SECONDS)
+    end
   end
   if change.shown then
-    redis.call('XADD', KEYS[6], 'MAXLEN', '~', CHANGES_KEPT, '*',
-      'job', id, 'campaign', change.shown[1], 'status', change.shown[2], 'progress', change.shown[3])
+    see(id, change.shown)
   end
   if change.notice then
     tell_the_end(change, KEYS[first + 2])
@@ -203,5 +233,12 @@ for at = 1, #ARGV, 3 do
   local done, answer = pcall(save, change, ARGV[at], ARGV[at + 1], first)
   answers[#answers + 1] = done and answer or {'error', type(answer) == 'table' and answer.err or tostring(answer)}
   first = first + change.keys
+end
+for hash in pairs(sums) do
+  settle(hash)
+end
+for _, each in ipairs(seen) do
+  redis.call('XADD', KEYS[6], 'MAXLEN', '~', CHANGES_KEPT, '*',
+    'job', table.concat(each.ids, ' '), 'campaign', each.shown[1], 'status', each.shown[2], 'progress', each.shown[3])
 end
 return answers

@@ -1,8 +1,8 @@
 """Changes: a stream of what has become of jobs, for whoever wants to follow along without asking about each.
 
-An entry is written in the same step as the record, and says only what a person would see; jobs that are enqueued
-together share one. The stream is kept short:
-whoever was away for too long is told so, and reads the records, which are the truth.
+An entry is written in the same step as the record, and says only what a person would see; jobs that come to the same
+together share one. The stream is kept short: whoever was away for too long is told so, and reads the records, which
+are the truth.
 """
 
 from __future__ import annotations

@@ -17,12 +17,9 @@ def moved(keys: Keys, before: Job, after: Job, now: datetime) -> tuple[list[str]
     """The keys of the sets that a change of a job is about, in the order in which `lua/save.lua` takes them, and what
     it is told of them.
     """
-    slots = _slots(keys, before, after)
+    slots, told = _slot(keys, before, after)
     place = _place(keys, after, now)
     stood = keys.places(before.status, before.campaign, _pin(before))
-    told: dict[str, Any] = {"slot": "hold" if after.status.holds_slot else "free"}
-    if slots:
-        told["slots"] = len(slots)
     if place is None:
         return [*slots, *stood], told
     told["score"] = place.score
@@ -31,15 +28,20 @@ def moved(keys: Keys, before: Job, after: Job, now: datetime) -> tuple[list[str]
     return [*slots, *(one for one in stood if one != place.key), place.key], told
 
 
-def _slots(keys: Keys, before: Job, after: Job) -> list[str]:
-    """The set of jobs that it leaves, and the one in which it stands if it holds a slot; none where that is the default
-    one, before and after.
+def _slot(keys: Keys, before: Job, after: Job) -> tuple[list[str], dict[str, Any]]:
+    """What becomes of its slot: nothing where it holds the one that it held, or none as before. With the sets of the
+    door that it leaves and of the one where it holds one, unless both are the default one.
     """
-    if not (before.went_to or after.went_to):
-        return []
-    held = after.door
-    left = before.door if before.status.holds_slot else held
-    return [] if left == held == DEFAULT else [keys.door(left).slots, keys.door(held).slots]
+    left, held = _held_at(before), _held_at(after)
+    if left == held:
+        return [], {}
+    told = {"slot": "hold" if held else "free"}
+    doors = [left or held or DEFAULT, held or left or DEFAULT]
+    return ([], told) if doors == [DEFAULT, DEFAULT] else ([keys.door(one).slots for one in doors], told | {"slots": 2})
+
+
+def _held_at(job: Job) -> str | None:
+    return job.door if job.status.holds_slot else None
 
 
 def _pin(job: Job) -> str:

@@ -114,6 +114,19 @@ def test_reading_goes_on_in_the_middle_of_what_was_enqueued_together(store: JobS
     assert store.changes(told[118].id, block_seconds=60) == told[119:]
 
 
+def test_what_happens_to_jobs_together_shares_an_entry(store: JobStore, client: redis.Redis) -> None:
+    ids = [f"job_{number}" for number in range(60)]
+    add(store, *ids)
+    cancelled = [(one, events.Cancel()) for one in ids[:2]]
+    store.apply_many([*cancelled, *((one, events.Release()) for one in ids[2:58]), (ids[58], events.Cancel())])
+    assert told(store)[60:] == [
+        *((one, Status.CANCELLED, None) for one in ids[:2]),
+        *((one, Status.SUBMITTING, None) for one in ids[2:58]),
+        (ids[58], Status.CANCELLED, None),
+    ]
+    assert client.xlen(store.keys.changes) == 2 + 4  # 50 and 10 were enqueued; 2, 50, 6 and 1 were changed
+
+
 @pytest.mark.parametrize("from_newest", [True, False])
 def test_a_reader_waits_for_what_comes(store: JobStore, client: redis.Redis, from_newest: bool) -> None:
     add(store, "job_1")

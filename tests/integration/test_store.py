@@ -499,6 +499,24 @@ def test_a_budget_is_never_exceeded_however_many_dispatch_at_once(store: JobStor
     assert ready(store, 6) == []
 
 
+def test_jobs_that_are_released_together_share_a_budget(store: JobStore) -> None:
+    for number in range(4):
+        add(store, f"job_{number}", campaign="a")
+    outcomes = store.apply_many([(f"job_{number}", events.Release(budget=2)) for number in range(4)])
+    assert [isinstance(one, BudgetSpent) for one in outcomes] == [False, False, True, True]
+    assert store.counts("a") == store.counts() == {"waiting": 2, "released": 2}
+
+
+def test_what_happens_to_jobs_together_is_counted_once_for_all(store: JobStore, client: redis.Redis) -> None:
+    for number in range(50):
+        add(store, f"job_{number}", campaign="a")
+    release = [(f"job_{number}", events.Release()) for number in range(50)]
+    before = client.info("commandstats")["cmdstat_hincrby"]["calls"]
+    store.apply_many(release)
+    assert client.info("commandstats")["cmdstat_hincrby"]["calls"] - before == 4  # waiting, released: twice
+    assert store.counts("a") == store.counts() == {"released": 50}
+
+
 def test_what_may_have_been_paid_for_counts_against_the_budget(store: JobStore) -> None:
     for number in range(2):
         add(store, f"job_{number}", campaign="a")
