@@ -62,9 +62,6 @@ class Circuit:
             self._redis.set(keys.suspect, kind)
             return keep_pause(self._redis, keys.pause, pause, seconds)
 
-    def paused(self, upstream: str = DEFAULT) -> Pause | None:
-        return self.read([upstream])[upstream].pause
-
     def read(self, upstreams: Collection[str]) -> dict[str, Health]:
         """How each of them is, in one round trip."""
         with unavailable():

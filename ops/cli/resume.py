@@ -37,7 +37,8 @@ def resume(name: str | None, accept_loss: bool, data_dir: Path | None, as_json: 
         client = connect(settings.redis_address())
         store = JobStore(client, Policy.from_settings(settings))
         names = _named(name, upstream_names(store, settings))
-        paused = [pause for pause in (store.gate.paused(), *map(store.circuit.paused, names)) if pause]
+        upstreams = store.circuit.read(names).values()
+        paused = [pause for pause in (store.gate.paused(), *(one.pause for one in upstreams)) if pause]
         if accept_loss:
             Epoch(client, store.keys, settings.data_dir).accept()
         resume_upstreams(store, names)

@@ -149,7 +149,7 @@ def test_while_the_api_cannot_be_asked_a_follow_up_waits(
     (child,) = act(bench, Action.U1)
     job = bench.submit(child)
     assert (job.status, job.backoffs, job.commits) == (Status.WAITING, 1, 0)
-    pause = bench.store.circuit.paused()
+    pause = bench.pause
     assert (pause.kind if pause else None) == paused
 
 

@@ -184,7 +184,7 @@ def test_a_job_is_cancelled_and_tried_again_and_submitting_resumes(stack: Stack,
     with Producer(settings) as blends, httpx.Client(base_url=stack.api) as api:
         api.post("/sandbox/faults", json={"refuse_key": True}).raise_for_status()
         job = blends.enqueue(request(tmp_path, 3, 4), idempotency_key="order-17")
-        stack.until(lambda: blends.store.circuit.paused("spare") is not None, "submitting pauses")
+        stack.until(lambda: bool(blends.store.circuit.read(["spare"])["spare"].pause), "submitting pauses")
         assert blends.cancel(job).after.status is Status.CANCELLED
         assert blends.retry(job).changed
         api.post("/sandbox/faults", json={"refuse_key": False}).raise_for_status()

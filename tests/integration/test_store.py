@@ -650,14 +650,14 @@ def test_dispatch_is_asked_for_once(store: JobStore) -> None:
 
 
 def test_a_pause_tells_why_and_can_be_lifted(store: JobStore) -> None:
-    assert store.circuit.paused() is None
+    assert store.circuit.read([DEFAULT])[DEFAULT].pause is None
     store.circuit.pause("key", "401", seconds=60)
-    pause = store.circuit.paused()
+    pause = store.circuit.read([DEFAULT])[DEFAULT].pause
     assert pause is not None
     assert (pause.kind, pause.message) == ("key", "401")
     assert store.now() - pause.at < timedelta(seconds=30)
     store.circuit.resume()
-    assert store.circuit.paused() is None
+    assert store.circuit.read([DEFAULT])[DEFAULT].pause is None
 
 
 def test_campaigns_are_listed_with_their_jobs_in_order(store: JobStore) -> None:

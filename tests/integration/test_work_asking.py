@@ -114,7 +114,7 @@ def test_a_gateway_that_keeps_its_list_to_itself_is_asked_one_by_one(
     monkeypatch.setattr(bench.context.proxies.of("default"), "list_by_ids", lambda _: refused)
     bench.add()
     assert bench.work_until(Status.SUCCEEDED).submissions == 1
-    assert bench.store.circuit.paused() is None
+    assert bench.pause is None
 
 
 def test_a_task_of_which_nothing_is_new_is_asked_about_again_as_soon_as_its_age_says(

@@ -27,7 +27,7 @@ def test_what_only_a_person_can_mend_pauses_submitting(open_bench: Open, fault: 
     bench.faults(**{fault: True})
     bench.add()
     assert bench.submit().status is Status.WAITING
-    pause = bench.store.circuit.paused()
+    pause = bench.pause
     assert pause is not None
     assert pause.kind == kind
     bench.add("job_2")
@@ -46,8 +46,8 @@ def test_a_key_that_is_refused_while_only_asking_pauses_submitting(
     bench.add()
     bench.submit()
     bench.faults(refuse_key=True)
-    wait_for(lambda: bool(bench.sweep() and bench.store.circuit.paused()), lambda: str(bench.history()))
-    pause = bench.store.circuit.paused()
+    wait_for(lambda: bool(bench.sweep() and bench.pause), lambda: str(bench.history()))
+    pause = bench.pause
     assert pause is not None
     assert (pause.kind, "api_key" in pause.message) == ("key", True)
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
@@ -102,8 +102,8 @@ def test_no_account_for_long_pauses_submitting_and_says_so_once(
     bench = open_bench("plus", backoff_base_seconds=0.001, backoff_cap_seconds=0.002)
     bench.faults(no_account=True)
     bench.add()
-    wait_for(lambda: bool(bench.submit() and bench.store.circuit.paused()), lambda: str(bench.history()))
-    pause = bench.store.circuit.paused()
+    wait_for(lambda: bool(bench.submit() and bench.pause), lambda: str(bench.history()))
+    pause = bench.pause
     assert pause is not None
     assert (pause.kind, bench.store.get("job_1").claims) == ("no_account", submit_room.NO_ACCOUNTS_IN_A_ROW)
     assert sum("submitting pauses" in record.message for record in caplog.records) == 1

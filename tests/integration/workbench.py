@@ -15,6 +15,7 @@ import httpx
 import redis
 from PIL import Image
 
+from jobs.doors import DEFAULT
 from jobs.epoch import Epoch
 from jobs.errands import Errands
 from jobs.job import Job, Status
@@ -27,6 +28,7 @@ from jobs.redis_client import RedisClient
 from jobs.request import BlendRequest
 from jobs.server import connect
 from jobs.settings import Settings
+from jobs.slots.pause import Pause
 from jobs.store import JobStore
 from worker.collect import collect
 from worker.context import Context, open_images
@@ -87,6 +89,11 @@ class Workbench:
     @property
     def store(self) -> JobStore:
         return self.context.store
+
+    @property
+    def pause(self) -> Pause | None:
+        """Why the one API is given no jobs."""
+        return self.store.circuit.read([DEFAULT])[DEFAULT].pause
 
     def add(self, job_id: str = "job_1", *, pictures: int = 2, **options: Any) -> Job:
         """Enqueue a job with pictures of its own."""
