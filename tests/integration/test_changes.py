@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -12,25 +11,10 @@ from jobs import events
 from jobs.errors import ChangesMissed
 from jobs.events import AnswerKind, Event
 from jobs.job import Status, TaskStatus
-from jobs.keys import Keys
-from jobs.policy import Policy
-from jobs.server import connect
 from jobs.store import JobStore
 from jobs.telling.changes import BEGINNING, MAX_BLOCK_SECONDS, NEWEST, Changed, place_of
 from tests.integration.workbench import wait_for
 from tests.unit.lifecycle_world import PICTURE, new_job
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    client = connect(redis_url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def store(client: redis.Redis, keys: Keys) -> JobStore:
-    return JobStore(client, Policy(), keys)
 
 
 def add(store: JobStore, *ids: str) -> None:

@@ -14,18 +14,10 @@ import redis
 from jobs.errands import COLLECTS, CONTROL, SUBMITS, Errand, Errands
 from jobs.errors import StoreUnavailable
 from jobs.keys import BROKER_PREFIX, Keys
-from jobs.server import connect
 from tests.integration.workbench import wait_for
 from worker import duty
 from worker.context import Activity
 from worker.duty import Duty
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    client = connect(redis_url)
-    yield client
-    client.close()
 
 
 @pytest.fixture

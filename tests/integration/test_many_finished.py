@@ -12,7 +12,6 @@ import redis
 from jobs import events
 from jobs.job import Status
 from jobs.keys import Keys
-from jobs.server import connect
 from producer.campaign import summaries, summary
 from tests.integration.workbench import Workbench, open_workbench
 from tests.unit.lifecycle_world import new_job
@@ -27,13 +26,6 @@ def bench(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Workbench]:
     bench = open_workbench(redis_url, keys, tmp_path, "http://127.0.0.1:9")
     yield bench
     bench.context.close()
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    client = connect(redis_url)
-    yield client
-    client.close()
 
 
 def finish(bench: Workbench, count: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,14 @@ import redis
 from jobs import events
 from jobs.errors import IdempotencyConflict, NotAGrid
 from jobs.job import Job, Status
-from jobs.keys import Keys
 from jobs.request import BlendRequest
-from jobs.settings import Settings
 from producer import Producer
 from tests.integration.commands import UPLOADED, happen, succeed
 
 
 @pytest.fixture
-def blends(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Producer]:
-    with Producer(Settings(redis_url=redis_url, data_dir=tmp_path / "data"), keys) as producer:
-        yield producer
+def blends(apart: Producer) -> Producer:
+    return apart
 
 
 @pytest.fixture

@@ -22,18 +22,12 @@ from jobs.net.signature import new_secret, signed_headers
 from ops.cli import webhooks as commands
 from producer import Producer
 from tests.integration.commands import happen
-from tests.integration.endpoint import Endpoint, open_endpoint
+from tests.integration.endpoint import Endpoint
 from tests.integration.workbench import wait_for
 from tests.ports import free_port
 from worker.notify import Notifier
 
 DOC = Path(__file__).parents[2] / "docs" / "webhooks.md"
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    with open_endpoint() as made:
-        yield made
 
 
 @pytest.fixture
