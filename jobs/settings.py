@@ -14,7 +14,6 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -248,7 +247,7 @@ class Settings(BaseModel):
             )
         return self
 
-    @cached_property
+    @property
     def apis(self) -> tuple[Upstream, ...]:
         """The APIs that jobs may go to; none where none is configured."""
         if self.upstreams or self.api_url is None:
