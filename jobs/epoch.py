@@ -16,6 +16,7 @@ import redis
 from jobs.errors import EpochLost
 from jobs.files import create_once
 from jobs.keys import Keys
+from jobs.questions import Question, ask
 from jobs.server import to_text, unavailable
 
 _FILE = "epoch"
@@ -45,9 +46,17 @@ class Epoch:
             EpochLost: Redis is not the one that this data folder knows, or has lost its data.
             StoreUnavailable: Redis does not answer.
         """
-        with unavailable():
-            answer = self._redis.get(self._keys.epoch)
-        found = None if answer is None else to_text(answer)
+        return self.judge(ask(self._redis, self.question()))
+
+    def question(self) -> Question[str | None]:
+        """What Redis has, for `judge`."""
+        return Question(
+            lambda pipeline: pipeline.get(self._keys.epoch),
+            lambda answers: None if answers[0] is None else to_text(answers[0]),
+        )
+
+    def judge(self, found: str | None) -> str:
+        """As `verify`, of what was just found in Redis."""
         if found is None or found != self._known:
             # Another process may have begun, or accepted the loss.
             self._known = self._remembered() or self._known

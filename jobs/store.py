@@ -23,6 +23,7 @@ from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.lifecycle import Change, Moment, advance
 from jobs.policy import Policy
+from jobs.questions import Question, ask_all
 from jobs.records import NOTHING_KNOWN, Known, Records, known_as
 from jobs.request import BlendRequest
 from jobs.server import (
@@ -116,6 +117,10 @@ class JobStore(Records):
         """Raises StoreUnavailable when Redis does not answer."""
         with unavailable():
             self._redis.ping()
+
+    def ask_all(self, *questions: Question[Any]) -> list[Any]:
+        """What each of them means, in one round trip."""
+        return ask_all(self._redis, *questions)
 
     def next_orders(self, count: int) -> int:
         """Set `count` places in the order of all jobs aside; returns the first. Unused ones are harmless."""

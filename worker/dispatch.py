@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from jobs.errors import EpochLost
 from jobs.events import Release
+from jobs.questions import Question
+from jobs.slots.circuit import Health
 from jobs.slots.flow import room
-from jobs.slots.pins import Pin, Routing, Way, door_at
+from jobs.slots.pins import Pin, Queue, Routing, Way, door_at
 from jobs.slots.plan import Contender, next_in_turn
 from jobs.store import Applied, BudgetSpent, NoSlot
 from worker.context import Context
@@ -27,20 +29,26 @@ def dispatch(context: Context) -> int:
     Returns:
         how many were released. Any number of dispatchers may run at once: each release is guarded by the store.
     """
-    gate = context.store.gate
-    if (why := _reason_to_stop(context)) is not None and gate.pause(*why, OWN_PAUSE_SECONDS):
-        _log.error("submitting pauses for %.0f s: %s: %s", OWN_PAUSE_SECONDS, *why)
-    stopped, due = gate.dispatch_begins()
+    store, gate = context.store, context.store.gate
+    epoch, (stopped, due), *standing = store.ask_all(
+        context.epoch.question(), gate.dispatch_begins(), *_standing(context)
+    )
+    if (why := _reason_to_stop(context, epoch)) is not None:
+        if gate.pause(*why, OWN_PAUSE_SECONDS):
+            _log.error("submitting pauses for %.0f s: %s: %s", OWN_PAUSE_SECONDS, *why)
+        return 0
     if stopped is not None:
         return 0
     if due:
         gate.ripen()
+        standing = store.ask_all(*_standing(context))
     released = 0
     while True:
-        page = _release(context)
+        page = _release(context, *standing)
         released += page
         if page < PAGE:  # there was no room for more, or there were no more
             return released
+        standing = store.ask_all(*_standing(context))
 
 
 def pause(context: Context, upstream: str, kind: str, message: str) -> None:
@@ -50,10 +58,16 @@ def pause(context: Context, upstream: str, kind: str, message: str) -> None:
         _log.error("upstream=%s submitting pauses for %.0f s: %s: %s", upstream, seconds, kind, message)
 
 
-def _reason_to_stop(context: Context) -> tuple[str, str] | None:
+def _standing(context: Context) -> tuple[Question[list[Queue]], Question[dict[str, Health]]]:
+    """What `_release` goes by: the queues that have ready jobs, and how the APIs are."""
+    store = context.store
+    return store.turns.in_turn(), store.circuit.health([api.name for api in context.settings.apis])
+
+
+def _reason_to_stop(context: Context, epoch: str | None) -> tuple[str, str] | None:
     """What is wrong on our own side, as a kind and a message."""
     try:
-        context.epoch.verify()
+        context.epoch.judge(epoch)
     except EpochLost as error:
         return "epoch", str(error)
     disk = shutil.disk_usage(context.settings.data_dir)
@@ -63,12 +77,11 @@ def _reason_to_stop(context: Context) -> tuple[str, str] | None:
     return None
 
 
-def _ways(context: Context, pins: Collection[str]) -> dict[str, Way]:
+def _ways(context: Context, pins: Collection[str], health: Mapping[str, Health]) -> dict[str, Way]:
     """The doors as they stand: those of all jobs, and those of jobs that are pinned so."""
     store, apis = context.store, context.settings.apis
     upstreams = {door: api for api in apis for pin in {"", *pins} if (door := door_at(Pin.parse(pin), api)) is not None}
     looked = store.throttle.look_at({door: api.slots for door, api in upstreams.items()})
-    health = store.circuit.read([api.name for api in apis])
     ways = {}
     for door, api in upstreams.items():
         flow, seen = looked[door]
@@ -77,11 +90,10 @@ def _ways(context: Context, pins: Collection[str]) -> dict[str, Way]:
     return ways
 
 
-def _release(context: Context) -> int:
+def _release(context: Context, queues: Sequence[Queue], health: Mapping[str, Health]) -> int:
     """Release as many as there is room for, in one step; returns how many were."""
     store = context.store
-    queues = store.turns.queues()
-    ways = _ways(context, {queue.pin for queue in queues})
+    ways = _ways(context, {queue.pin for queue in queues}, health)
     routing = Routing(context.settings.apis, ways)
     found = store.turns.contenders({queue: min(PAGE, routing.room(queue.pin)) for queue in queues})
     contenders = [one for one in found if not _pauses(context, one)]

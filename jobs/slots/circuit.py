@@ -5,14 +5,16 @@ while; then one job goes ahead of the others, since a thousand would all be refu
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
+from redis.client import Pipeline
 
 from jobs.doors import DEFAULT
 from jobs.keys import Keys
+from jobs.questions import Question, ask
 from jobs.server import server_time, to_bytes, unavailable
 from jobs.slots.pause import Pause, keep_pause
 
@@ -64,18 +66,24 @@ class Circuit:
 
     def read(self, upstreams: Collection[str]) -> dict[str, Health]:
         """How each of them is, in one round trip."""
-        with unavailable():
-            pipeline = self._redis.pipeline(transaction=False)
+        return ask(self._redis, self.health(upstreams))
+
+    def health(self, upstreams: Collection[str]) -> Question[dict[str, Health]]:
+        """What `read` asks."""
+
+        def put(pipeline: Pipeline) -> None:
             for name in upstreams:
                 pipeline.mget(self._keys.door(name).pause, self._keys.door(name).suspect)
-            found: list[Any] = pipeline.execute() if upstreams else []
-        for name, (_, suspect) in zip(upstreams, found, strict=True):
-            if suspect is not None:
-                self._trusted_at.pop(name, None)
-        return {
-            name: Health(None if pause is None else Pause.from_json(to_bytes(pause)), suspect is not None)
-            for name, (pause, suspect) in zip(upstreams, found, strict=True)
-        }
+
+        def meaning(answers: Sequence[Any]) -> dict[str, Health]:
+            return {name: self._health(name, *kept) for name, kept in zip(upstreams, answers, strict=True)}
+
+        return Question(put, meaning)
+
+    def _health(self, upstream: str, pause: Any, suspect: Any) -> Health:
+        if suspect is not None:
+            self._trusted_at.pop(upstream, None)
+        return Health(None if pause is None else Pause.from_json(to_bytes(pause)), suspect is not None)
 
     def resume(self, upstream: str = DEFAULT) -> None:
         """Give it jobs again at once, and without suspicion."""

@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
+from redis.client import Pipeline
 
 from jobs.errands import CONTROL
 from jobs.job import Job
 from jobs.keys import Keys
+from jobs.questions import Question
 from jobs.server import lua, server_time, to_bytes, to_ms, to_text, to_time, unavailable
 from jobs.slots.pause import Pause, keep_pause
 from jobs.slots.pins import Queue
@@ -80,21 +82,25 @@ class Gate:
         with unavailable():
             return bool(self._redis.set(self._keys.dispatch_asked, 1, nx=True, px=int(hold_seconds * 1000)))
 
-    def dispatch_begins(self) -> tuple[Pause | None, bool]:
+    def dispatch_begins(self) -> Question[tuple[Pause | None, bool]]:
         """From here on a slot that becomes free needs a new wake-up.
 
         Returns:
             why nothing at all is submitted, if so; and whether jobs have become due, for `ripen`.
         """
-        with unavailable():
-            pipeline = self._redis.pipeline(transaction=False)
+
+        def put(pipeline: Pipeline) -> None:
             pipeline.delete(self._keys.dispatch_asked, self._keys.errands(CONTROL))
             pipeline.get(self._keys.stopped)
             pipeline.time()
             pipeline.zrangebyscore(self._keys.later, "-inf", "+inf", 0, 1, withscores=True)
-            _, doc, time, first = pipeline.execute()
-        due = bool(first) and first[0][1] <= to_ms(to_time(*time))
-        return None if doc is None else Pause.from_json(to_bytes(doc)), due
+
+        def meaning(answers: Sequence[Any]) -> tuple[Pause | None, bool]:
+            _, doc, time, first = answers
+            due = bool(first) and first[0][1] <= to_ms(to_time(*time))
+            return None if doc is None else Pause.from_json(to_bytes(doc)), due
+
+        return Question(put, meaning)
 
     def pause(self, kind: str, message: str, seconds: float) -> bool:
         """Submit nothing at all for a while, for a reason on our own side (`OWN_REASONS`).

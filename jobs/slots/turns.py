@@ -8,6 +8,7 @@ from typing import Any
 import redis
 
 from jobs.keys import Keys
+from jobs.questions import Question, ask
 from jobs.server import lua, server_time, to_bytes, to_ms, to_text, unavailable
 from jobs.slots.pause import Pause
 from jobs.slots.pins import Queue
@@ -32,9 +33,14 @@ class Turns:
 
     def queues(self) -> list[Queue]:
         """Those that have ready jobs, or had some a moment ago."""
-        with unavailable():
-            members: Any = self._redis.smembers(self._keys.contenders)
-        return [Queue.parse(text) for text in sorted(to_text(member) for member in members)]
+        return ask(self._redis, self.in_turn())
+
+    def in_turn(self) -> Question[list[Queue]]:
+        """What `queues` asks."""
+        return Question(
+            lambda pipeline: pipeline.smembers(self._keys.contenders),
+            lambda answers: [Queue.parse(text) for text in sorted(to_text(member) for member in answers[0])],
+        )
 
     def contenders(self, most: Mapping[Queue, int]) -> list[Contender]:
         """The campaigns that have ready jobs and are not paused.

@@ -46,7 +46,7 @@ def test_dispatch_is_woken_once_for_many(blends: Producer, digests: list[str], m
     monkeypatch.setattr(gate, "ask_dispatch", functools.partial(gate.ask_dispatch, hold_seconds=600))
     list(blends.enqueue_many(many(digests, 1200)))
     assert dispatches_wanted(blends) == 1
-    blends.store.gate.dispatch_begins()
+    blends.store.ask_all(blends.store.gate.dispatch_begins())
     blends.enqueue_batch(list(many(digests, 10)), campaign="default")  # nothing new: nothing to do
     assert dispatches_wanted(blends) == 0
 
@@ -133,7 +133,7 @@ def test_cancel_and_retry(blends: Producer, pair: BlendRequest) -> None:
 
 def test_cancel_frees_a_slot_and_wakes_dispatch(blends: Producer, pair: BlendRequest) -> None:
     job = happen(blends, blends.enqueue(pair), events.Release())
-    blends.store.gate.dispatch_begins()
+    blends.store.ask_all(blends.store.gate.dispatch_begins())
     assert blends.cancel(job).freed_slot
     assert (blends.store.throttle.slots_held(), dispatches_wanted(blends)) == (0, 1)
 

@@ -10,12 +10,15 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import redis
+from redis.client import Pipeline
 
 from jobs import redis_client, server
 from jobs.errors import StoreUnavailable
+from jobs.questions import Question, ask, ask_all
 from jobs.redis_client import RedisClient, watched_by_the_kernel
 from jobs.server import begun, connect, unavailable
 
@@ -168,6 +171,18 @@ def test_a_pipeline_may_call_scripts(client: RedisClient) -> None:
     client.register_script(f"return '{word}'")(client=pipeline)
     pipeline.echo("x")
     assert pipeline.execute() == [word.encode(), b"x"]
+
+
+def test_several_questions_are_one_round_trip_and_each_gets_its_own_answers(client: RedisClient, key: str) -> None:
+    def put(pipeline: Pipeline) -> None:
+        pipeline.set(key, "x")
+        pipeline.get(key)
+
+    none: Question[int] = Question(lambda _: None, len)
+    told: Question[list[Any]] = Question(put, list)
+    count: Question[int] = Question(lambda pipeline: pipeline.exists(key), lambda answers: answers[0])
+    assert ask_all(client, none, told, count) == [0, [True, b"x"], 1]
+    assert (ask(client, none), ask(client, count)) == (0, 1)
 
 
 def test_tls_keeps_its_own_time() -> None:

@@ -470,7 +470,7 @@ def test_a_campaign_without_ready_jobs_is_no_contender_until_it_has_one_again(cl
     assert (ready(store, 1), client.smembers(keys.contenders)) == ([], set())
     happen(store, "job_1", events.Claim("w"), events.Answer(1, AnswerKind.NOT_SENT))
     client.zadd(keys.later, {"job_1": 0})  # as if its backoff had passed
-    assert store.gate.dispatch_begins() == (None, True)
+    assert store.ask_all(store.gate.dispatch_begins()) == [(None, True)]
     assert (store.gate.ripen(), ready(store, 1)) == (1, ["job_1"])
 
 
@@ -532,9 +532,10 @@ def test_a_backed_off_job_becomes_ready_when_it_is_due(client: redis.Redis, keys
     store = JobStore(client, Policy(backoff_base_seconds=0.001, backoff_cap_seconds=0.002), keys)
     add(store)
     happen(store, "job_1", *UPLOADED, events.Answer(1, AnswerKind.NO_ROOM, code=23, retry_after_seconds=60))
-    assert (ready(store, 1), store.gate.ripen(), store.gate.dispatch_begins()) == ([], 0, (None, False))
+    assert (ready(store, 1), store.gate.ripen()) == ([], 0)
+    assert store.ask_all(store.gate.dispatch_begins()) == [(None, False)]
     client.zadd(keys.later, {"job_1": 0})  # as if the minute had passed
-    assert store.gate.dispatch_begins() == (None, True)
+    assert store.ask_all(store.gate.dispatch_begins()) == [(None, True)]
     assert (store.gate.ripen(), ready(store, 1)) == (1, ["job_1"])
 
 
@@ -645,7 +646,7 @@ def test_the_clock_is_read_again_after_a_while_and_never_goes_ahead(
 
 def test_dispatch_is_asked_for_once(store: JobStore) -> None:
     assert (store.gate.ask_dispatch(), store.gate.ask_dispatch()) == (True, False)
-    store.gate.dispatch_begins()
+    store.ask_all(store.gate.dispatch_begins())
     assert store.gate.ask_dispatch()
 
 

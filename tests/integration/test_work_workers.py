@@ -12,6 +12,7 @@ import pytest
 from jobs import events
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.job import Status
+from jobs.redis_client import RedisClient
 from jobs.store import JobStore
 from tests.integration.workbench import Open, wait_for
 from worker import reconcile
@@ -57,6 +58,23 @@ def test_whoever_released_a_job_claims_it_without_reading_it(open_bench: Open, m
     monkeypatch.setattr(bench.store, "_load", told)
     assert bench.submit().status is not Status.WAITING
     assert read == ["job_1"], "once, to release it"
+
+
+def test_a_dispatch_that_finds_nothing_to_do_is_two_round_trips(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = open_bench("plus")
+    dispatch(bench.context)
+    calls: list[object] = []
+    one_call = RedisClient.one_call
+
+    def counted(client: RedisClient) -> Any:
+        calls.append(client)
+        return one_call(client)
+
+    monkeypatch.setattr(RedisClient, "one_call", counted)
+    assert dispatch(bench.context) == 0
+    assert len(calls) == 2, "what goes by what was found, and all that does not"
 
 
 def test_what_others_did_to_a_job_since_it_was_released_counts(open_bench: Open) -> None:
