@@ -1,4 +1,4 @@
-"""Small files that several processes may make at once."""
+"""Small files that several processes may make at once, and folders that are there after a power cut."""
 
 from __future__ import annotations
 
@@ -33,3 +33,20 @@ def create_once(path: Path, text: str) -> str:
 def kept(path: Path, make: Callable[[], str]) -> str:
     """What is in a private file, made by whichever process needs it first."""
     return path.read_text(encoding="utf-8") if path.exists() else create_once(path, make())
+
+
+def make_folder(folder: Path) -> None:
+    """Make it and its parents, each entered durably."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """What was put into it, or renamed in it, is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -22,7 +22,7 @@ from worker.dispatch import pause
 from worker.lease import LeavingError
 from worker.proxies import UpstreamMissing
 from worker.proxy.answers import Accepted, Exists, NotSent, Queued, Refused, Unsure, Verdict
-from worker.proxy.body import BlendBody, Body, Picture
+from worker.proxy.body import CHUNK_BYTES, BlendBody, Body, Picture
 from worker.proxy.client import ProxyClient
 from worker.waking import wake_up
 
@@ -90,10 +90,11 @@ def _body(context: Context, job: Job, proxy: ProxyClient) -> Body:
 
 
 def _picture(context: Context, digest: str) -> Picture:
-    stored = context.images.find(digest)
-    if stored is None:
+    found = context.images.read(digest, CHUNK_BYTES)
+    if found is None:
         raise PictureMissing(f"picture {digest} is gone from the image store; enqueue the job again with the file")
-    return Picture(stored.media_type, stored.path, stored.bytes)
+    stored, content = found
+    return Picture(stored.media_type, stored.path, stored.bytes, content)
 
 
 class Committer:

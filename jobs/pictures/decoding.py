@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from jobs.errors import PictureError
 from jobs.pictures.decoder_helper import READY, REQUEST, wall_limit_seconds
@@ -75,11 +74,11 @@ class Decoder:
         for helper in idle:
             helper.end()
 
-    def check(self, file: BinaryIO, max_pixels: int, name: str, progress: Callable[[], None] = _nothing) -> Header:
+    def check(self, path: Path, max_pixels: int, name: str, progress: Callable[[], None] = _nothing) -> Header:
         """As `picture_formats.check_picture`, whatever the picture does to its decoder.
 
         Args:
-            file: a file on the disk, flushed.
+            path: where it is.
             progress: called about once a second while this waits; what it raises ends the check.
 
         Raises:
@@ -88,7 +87,7 @@ class Decoder:
         """
         with self._helper(progress) as helper:
             try:
-                answer = helper.ask(file, max_pixels, progress)
+                answer = helper.ask(path, max_pixels, progress)
             except HelperGone as error:
                 raise PictureError(f"{name}: {error}") from error
             return _header(answer, max_pixels, name)
@@ -159,9 +158,9 @@ class _Helper:
         self._process.kill()
         self._process.wait()
 
-    def ask(self, file: BinaryIO, max_pixels: int, progress: Callable[[], None]) -> bytes:
+    def ask(self, path: Path, max_pixels: int, progress: Callable[[], None]) -> bytes:
         deadline = time.monotonic() + wall_limit_seconds(max_pixels)
-        descriptor = os.open(file.name, os.O_RDONLY)  # not the caller's own: that may be written to
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             socket.send_fds(self._channel, [REQUEST.pack(max_pixels)], [descriptor])
         except OSError as error:

@@ -8,12 +8,12 @@ the same store: the same content put twice at once is the same file either way.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import random
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -21,66 +21,19 @@ from typing import BinaryIO
 import pybase64
 
 from jobs.errors import PictureError, PictureMissing
+from jobs.files import make_folder, sync_folder
 from jobs.opening import name_of, read_regular_file
+from jobs.pictures.incoming import IncomingImage, StoredImage, check_size
 from jobs.pictures.picture_formats import Header, check_picture, read_header
 from jobs.request import is_digest
 
-Check = Callable[[BinaryIO, int, str], Header]
+__all__ = ["Check", "ImageStore", "StoredImage"]
+
+Check = Callable[[Path, int, str], Header]
 STALE_SECONDS = 86_400.0
 _MAX_DATA_URL_HEADER = 200
-
-
-@dataclass(frozen=True)
-class StoredImage:
-    """A picture in the store. `digest` is "sha256:<hex>", `width` and `height` are in pixels."""
-
-    digest: str
-    path: Path
-    media_type: str
-    width: int
-    height: int
-    bytes: int
-
-
-class IncomingImage:
-    """A picture that arrives in pieces. Made by `ImageStore.incoming`."""
-
-    def __init__(
-        self, file: BinaryIO, *, name: str, max_bytes: int, place: Callable[[BinaryIO, str, str], StoredImage]
-    ) -> None:
-        self._file = file
-        self._name = name
-        self._max_bytes = max_bytes
-        self._place = place
-        self._hash = hashlib.sha256()
-        self._size = 0
-        self._kept: StoredImage | None = None
-
-    def write(self, chunk: bytes) -> None:
-        """Add the next bytes.
-
-        Raises:
-            PictureError: the picture is over the byte limit; nothing of this chunk was written.
-        """
-        if self._kept is not None:
-            raise ValueError("the picture is already kept")
-        self._size += len(chunk)
-        _check_size(self._size, self._max_bytes, self._name)
-        self._hash.update(chunk)
-        self._file.write(chunk)
-
-    def keep(self) -> StoredImage:
-        """Check the whole picture by decoding it, and add it to the store. When it returns, the disk has it.
-
-        Raises:
-            PictureError: empty, broken, over a limit, or of a kind that the API does not take.
-        """
-        if self._kept is None:
-            if not self._size:
-                raise PictureError(f"{self._name}: is empty; give a PNG, JPEG, WebP or GIF picture")
-            self._file.flush()
-            self._kept = self._place(self._file, f"sha256:{self._hash.hexdigest()}", self._name)
-        return self._kept
+# Enough for what most pictures say of themselves.
+_HEADER_BYTES = 8 << 10
 
 
 class ImageStore:
@@ -90,7 +43,7 @@ class ImageStore:
         root: the folder; made when it is first needed.
         max_bytes: the largest file that is taken.
         max_pixels: the most pixels (width times height) that a picture may have.
-        check: decodes a picture, given its file, the most pixels and its name. By default in this process, which is
+        check: decodes a picture, given where it is, the most pixels and its name. By default in this process, which is
             for files of people who would only harm themselves, and costs no process more; whatever takes pictures
             from outside gives that of a `jobs.pictures.decoding.Decoder`.
 
@@ -103,6 +56,7 @@ class ImageStore:
         self.max_pixels = max_pixels
         self._check = check
         self._tmp = self.root / "tmp"
+        self._entered: set[str] = set()
         self.clean()
 
     def with_limit(self, max_bytes: int) -> ImageStore:
@@ -127,7 +81,7 @@ class ImageStore:
         Raises:
             PictureError: says what is wrong with the picture, and what to do.
         """
-        _check_size(len(data), self.max_bytes, name)
+        check_size(len(data), self.max_bytes, name)
         if known := self._find_durable(f"sha256:{hashlib.sha256(data).hexdigest()}", len(data)):
             return known
         with self.incoming(name=name) as incoming:
@@ -145,7 +99,7 @@ class ImageStore:
             raise PictureError(f"{name}: is not a data URL; it must look like data:image/png;base64,…")
         encoded = len(url) - len(header) - 1
         # At most two bytes of the last group are padding; so this never refuses a picture that would fit.
-        _check_size(encoded // 4 * 3 - 2, self.max_bytes, name)
+        check_size(encoded // 4 * 3 - 2, self.max_bytes, name)
         try:
             data = pybase64.b64decode(url[len(header) + 1 :], validate=True)
         except ValueError:  # its text would be no help, and might quote the data
@@ -161,25 +115,44 @@ class ImageStore:
             check: instead of the store's own.
         """
         place = partial(self._place, check or self._check)
-        _make_folder(self._tmp)
-        temp = self._tmp / uuid.uuid4().hex
-        with temp.open("x+b") as file:
+        with self._temporary() as file:
+            incoming = IncomingImage(file, name=name, max_bytes=self.max_bytes, known=self._find_durable, place=place)
             try:
-                yield IncomingImage(file, name=name, max_bytes=self.max_bytes, place=place)
+                yield incoming
             finally:
-                temp.unlink(missing_ok=True)
+                if not incoming.moved:
+                    Path(file.name).unlink(missing_ok=True)
+
+    def _temporary(self) -> io.FileIO:
+        """A new file. Without a buffer: pictures come in large pieces."""
+        temp = self._tmp / f"{random.getrandbits(128):032x}"
+        try:
+            return temp.open("xb", buffering=0)
+        except FileNotFoundError:
+            make_folder(self._tmp)
+            return temp.open("xb", buffering=0)
 
     def find(self, digest: str) -> StoredImage | None:
         """The stored picture, by its header alone; None when there is none, or it is no longer a picture."""
+        found = self.read(digest, 0)
+        return found and found[0]
+
+    def read(self, digest: str, most_bytes: int) -> tuple[StoredImage, bytes | None] | None:
+        """The stored picture as `find` has it, and its content unless that is longer: a small one is read at once."""
         path = self._path(digest)
         if path is None:
             return None
+        most = max(most_bytes, _HEADER_BYTES)
         try:
-            with path.open("rb") as file:
-                header = read_header(file, digest)
-                return StoredImage(digest, path, *header, bytes=os.fstat(file.fileno()).st_size)
+            with path.open("rb", buffering=0) as raw:
+                content = raw.read(most + 1)
+                whole = len(content) <= most
+                size = len(content) if whole else os.fstat(raw.fileno()).st_size
+                with io.BytesIO(content) if whole else io.BufferedReader(raw) as file:
+                    header = read_header(file, digest)
         except (FileNotFoundError, PictureError):
             return None
+        return StoredImage(digest, path, *header, bytes=size), content if size <= most_bytes else None
 
     def open(self, digest: str) -> BinaryIO:
         """The picture's bytes, to be closed by the caller.
@@ -230,43 +203,23 @@ class ImageStore:
         self._sync(known.path.parent)
         return known
 
-    def _place(self, check: Check, file: BinaryIO, digest: str, name: str) -> StoredImage:
+    def _place(self, check: Check, file: io.FileIO, digest: str, size: int, name: str) -> StoredImage:
         """Check the temporary file and give it its final name."""
-        size = file.seek(0, os.SEEK_END)
-        if known := self._find_durable(digest, size):
-            return known
-        header = check(file, self.max_pixels, name)
-        os.fsync(file.fileno())
-        path = self._path(digest)
+        temp, path = Path(file.name), self._path(digest)
         assert path is not None  # noqa: S101  (we made the digest)
-        _make_folder(path.parent)
-        Path(file.name).replace(path)
+        header = check(temp, self.max_pixels, name)
+        os.fsync(file.fileno())
+        try:
+            temp.replace(path)
+        except FileNotFoundError:  # the first in its folder
+            make_folder(path.parent)
+            temp.replace(path)
         self._sync(path.parent)
         return StoredImage(digest, path, *header, bytes=size)
 
     def _sync(self, folder: Path) -> None:
-        _sync_folder(folder)
-        _sync_folder(self.root)
-
-
-def _check_size(size: int, max_bytes: int, name: str) -> None:
-    if size > max_bytes:
-        raise PictureError(
-            f"{name}: is over the limit of {max_bytes:,} bytes; make it smaller, or raise BLENDQ_MAX_IMAGE_BYTES"
-        )
-
-
-def _make_folder(folder: Path) -> None:
-    """Make it and its parents, each entered durably."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        """What was renamed is there after a power cut; so is the folder itself, which another process may have made."""
+        sync_folder(folder)
+        if folder.name not in self._entered:
+            sync_folder(self.root)
+            self._entered.add(folder.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from PIL import GifImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
@@ -43,19 +44,20 @@ class Header(NamedTuple):
         return self.width * self.height
 
 
-def check_picture(file: BinaryIO, max_pixels: int, name: str) -> Header:
+def check_picture(path: Path, max_pixels: int, name: str) -> Header:
     """Decode the first frame in full: the API would refuse a broken picture late, or blend half of it.
 
     Args:
-        file: open for reading; where it stands does not matter, before or after.
+        path: where it is.
         max_pixels: the most that width times height may be.
         name: stands for the picture in errors.
 
     Raises:
         PictureError: it is not a picture, is broken, or is over the limit.
     """
-    header = read_small_header(file, max_pixels, name)
-    decode(file, header, name)
+    with path.open("rb") as file:
+        header = read_small_header(file, max_pixels, name)
+        decode(file, header, name)
     return header
 
 

@@ -19,12 +19,14 @@ from worker.proxy.body import CHUNK_BYTES, WRITE_BYTES, BlendBody, Picture
 STATE = 'token und ‘mehr’ "\\/\u0000\u2028\ud800🙂'
 
 
-def pictures(folder: Path, *contents: bytes) -> list[Picture]:
+def pictures(folder: Path, *contents: bytes, read: bool = False) -> list[Picture]:
     made = []
     for index, content in enumerate(contents):
         path = folder / f"{index}.bin"
         path.write_bytes(content)
-        made.append(Picture(("image/png", "image/webp", "image/jpeg")[index % 3], path, len(content)))
+        made.append(
+            Picture(("image/png", "image/webp", "image/jpeg")[index % 3], path, len(content), content if read else None)
+        )
     return made
 
 
@@ -69,6 +71,7 @@ CONTENTS = st.lists(st.binary(max_size=40) | SIZES.map(bytes), min_size=2, max_s
     bot=st.sampled_from(BotType),
     dimensions=st.sampled_from(Dimensions),
     nested=st.booleans(),
+    read=st.booleans(),
 )
 def test_the_json_is_the_naive_one(
     tmp_path: Path,
@@ -82,8 +85,9 @@ def test_the_json_is_the_naive_one(
     bot: BotType,
     dimensions: Dimensions,
     nested: bool,
+    read: bool,
 ) -> None:
-    several = pictures(tmp_path, *contents)
+    several = pictures(tmp_path, *contents, read=read)
     request = request_for(
         several,
         bot_type=bot,
@@ -132,6 +136,16 @@ def test_what_is_small_goes_out_in_few_writes(tmp_path: Path) -> None:
     assert len(list(small.stream(Commit()))) == 2, "all but the last byte, and that"
     large = body_of(pictures(tmp_path, *[bytes(3 * CHUNK_BYTES)] * 2))
     assert max(map(len, large.stream(Commit()))) <= WRITE_BYTES
+
+
+def test_what_was_read_is_not_read_again_nor_shown(tmp_path: Path) -> None:
+    """I8."""
+    several = pictures(tmp_path, b"first picture", b"b", read=True)
+    several[0].path.unlink()
+    assert base64.b64encode(b"first picture") in b"".join(body_of(several).stream(Commit()))
+    assert "first" not in repr(several)
+    with pytest.raises(ValueError, match=r"of 2 bytes has 1$"):
+        Picture("image/png", several[1].path, 2, b"b")
 
 
 def test_a_body_can_be_streamed_again(tmp_path: Path) -> None:

@@ -89,8 +89,7 @@ def children() -> list[str]:
 def check(decoder: Decoder, folder: Path, content: bytes | str, max_pixels: int = 10_000, **more: Any) -> Header:
     path = folder / f"{threading.get_ident()}"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    with path.open("rb") as file:
-        return decoder.check(file, max_pixels, "a.png", **more)
+    return decoder.check(path, max_pixels, "a.png", **more)
 
 
 def refusal(decoder: Decoder, folder: Path, content: bytes | str, **more: Any) -> str:
@@ -106,10 +105,13 @@ def refusal(decoder: Decoder, folder: Path, content: bytes | str, **more: Any) -
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
 def test_the_same_answers_as_in_this_process(decoder: Decoder, tmp_path: Path, kind: str) -> None:
     data = picture(kind)
-    assert check(decoder, tmp_path, data) == check_picture(io.BytesIO(data), 10_000, "a.png")
+    path = tmp_path / "here"
+    path.write_bytes(data)
+    assert check(decoder, tmp_path, data) == check_picture(path, 10_000, "a.png")
     for bad, pixels in ((data[:40], 10_000), (b"<html>", 10_000), (b"", 10_000), (data, 47)):
+        path.write_bytes(bad)
         with pytest.raises(PictureError) as here:
-            check_picture(io.BytesIO(bad), pixels, "a.png")
+            check_picture(path, pixels, "a.png")
         assert refusal(decoder, tmp_path, bad, max_pixels=pixels) == str(here.value).removeprefix("a.png: ")
 
 
@@ -292,8 +294,7 @@ from pathlib import Path
 from jobs.pictures.decoding import Decoder
 decoder = Decoder()
 def work():
-    with open(sys.argv[1], "rb") as file:
-        decoder.check(file, 10_000, "a")
+    decoder.check(Path(sys.argv[1]), 10_000, "a")
 while True:
     thread = threading.Thread(target=work); thread.start(); thread.join()
     print([helper._process.pid for helper in decoder._idle][0], flush=True)

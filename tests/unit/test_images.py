@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -207,12 +208,30 @@ def test_a_picture_is_on_the_disk_before_it_has_its_name(store: ImageStore, monk
         return replace(self, target)
 
     store.put_bytes(picture(), name="makes the folders").path.unlink()
+    others = [ImageStore(store.root, max_bytes=100_000, max_pixels=10_000) for _ in range(2)]
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(Path, "replace", watched_replace)
-    store.put_bytes(picture(), name="a")
+    others[0].put_bytes(picture(), name="a")
     assert steps == ["sync file", "rename", "sync folder", "sync folder"]
-    store.put_bytes(picture(), name="found: another process may have renamed it without having synced it yet")
+    others[1].put_bytes(picture(), name="found: another process may have renamed it without having synced it yet")
     assert steps[4:] == ["sync folder", "sync folder"]
+    others[1].put_bytes(picture(), name="again: that the folder itself is there has been seen to")
+    assert steps[6:] == ["sync folder"]
+
+
+def test_a_folder_that_was_taken_away_is_made_again(store: ImageStore) -> None:
+    stored = store.put_bytes(picture(), name="a")
+    shutil.rmtree(store.root)
+    assert store.find(stored.digest) is None
+    assert store.put_bytes(picture(), name="a") == stored == store.find(stored.digest)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_small_picture_is_found_with_its_content(store: ImageStore, kind: str) -> None:
+    for data in (picture(kind), noise(kind)):
+        stored = store.put_bytes(data, name="a")
+        assert store.read(stored.digest, len(data)) == (stored, data)
+        assert store.read(stored.digest, len(data) - 1) == (stored, None)
 
 
 # --- what does not get in -----------------------------------------------------------------------------------------

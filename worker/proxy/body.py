@@ -10,7 +10,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,19 +26,26 @@ WRITE_BYTES = CHUNK_BYTES // 3 * 4
 
 _MEDIA_TYPE = re.compile(r"image/[A-Za-z0-9.+-]{1,64}")
 _OPENING = b'{"base64Array":['
+Content = bytes  # a name for it where `bytes` is a number
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture on disk. `bytes` is the length that is announced: the file must have exactly that."""
+    """A picture on disk. `bytes` is the length that is announced: the file must have exactly that.
+
+    `content`: of a small one, which was read already; it is not read again.
+    """
 
     media_type: str
     path: Path
     bytes: int
+    content: Content | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not _MEDIA_TYPE.fullmatch(self.media_type) or self.bytes < 0:
             raise ValueError(f"not a picture: media type {self.media_type!r}, {self.bytes} bytes")
+        if self.content is not None and len(self.content) != self.bytes:
+            raise ValueError(f"a picture of {self.bytes} bytes has {len(self.content)}")
 
 
 class Body(ABC):
@@ -162,6 +169,9 @@ def _given(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def _base64_of(picture: Picture) -> Iterator[bytes]:
+    if picture.content is not None:
+        yield pybase64.b64encode(picture.content)
+        return
     try:
         with picture.path.open("rb") as file:
             yield from _encoded(file, picture)
