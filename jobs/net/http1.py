@@ -75,26 +75,25 @@ class Answer:
         return self.complete and self._keep and not self._surplus
 
     def _read(self) -> None:
-        came = self._line.receive()
-        if not came:
-            if not (self.status and self._to_the_end):
-                raise httpx.RemoteProtocolError("closed before the answer was complete")
+        if came := self._line.receive():
+            self._feed(came)
+        elif self.status and self._to_the_end:
             self.complete = True
-            return
-        self._without_part += len(came)
-        self._feed(came)
-        if self._without_part > MAX_HEAD_BYTES:
-            raise httpx.RemoteProtocolError("too much before the body of the answer, or in between")
+        else:
+            raise httpx.RemoteProtocolError("closed before the answer was complete")
+        if self.complete:
+            del self._parser  # it knows us, so both would wait for the search for garbage
 
     def _feed(self, came: bytes) -> None:
+        self._without_part += len(came)
         try:
             self._parser.feed_data(came)
-        except httptools.HttpParserUpgrade as error:
-            raise httpx.RemoteProtocolError("the answer changes the protocol") from error
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._surplus = True
             if not self.complete:
-                raise httpx.RemoteProtocolError(str(error)) from error
+                raise httpx.RemoteProtocolError(f"the answer is not HTTP/1.1, or no longer: {error}") from error
+        if self._without_part > MAX_HEAD_BYTES:
+            raise httpx.RemoteProtocolError("too much before the body of the answer, or in between")
 
     # Called by the parser -----------------------------------------------------------------------------------------
 
@@ -107,7 +106,9 @@ class Answer:
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if self.complete or status < 200:
+        if self.complete:
+            return
+        if status < 200:
             self.headers.clear()
             return
         self._to_the_end = not any(name.lower() in _LENGTHS for name, _ in self.headers)

@@ -6,7 +6,9 @@ import base64
 import inspect
 import json
 import logging
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +20,8 @@ from jobs.errors import SettingsError
 from jobs.settings import Settings
 from jobs.upstreams import ApiAuth
 from tests.integration.misbehaving import ACCEPTED, KEY, WAIT_SECONDS, Commit, Connection, Stage, take
-from worker.proxy.answers import Accepted, Refusal, Refused
+from worker.proxy import transport
+from worker.proxy.answers import Accepted, NotSent, Refusal, Refused
 from worker.proxy.client import ProxyClient, Timeouts
 from worker.proxy.exchange import FAILURES
 from worker.proxy.lookups import CannotTell, Unknown
@@ -191,6 +194,31 @@ def test_lookups_share_a_kept_connection_and_submissions_never_use_it(stage: Sta
     assert len(server.connections) == 1
     assert isinstance(client.submit(stage.body(), Commit()), Accepted)
     assert server.connections[1].headers["connection"] == "close"
+
+
+def test_a_name_is_looked_up_once_in_a_while_and_again_when_nobody_is_there(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = stage.server(take(ACCEPTED))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nobody = listener.getsockname()[1]
+    leads_to, asked = [nobody, int(server.url.rpartition(":")[2])], 0
+
+    def lookup(host: str, port: int, **_: object) -> list[object]:
+        nonlocal asked
+        assert (host, port) == ("api.example", 80)
+        asked += 1
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", leads_to[asked - 1]))]
+
+    client = stage.client("http://api.example")
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", lookup)
+        assert isinstance(client.submit(stage.body(), Commit()), NotSent)
+        assert [type(client.submit(stage.body(), Commit())) for _ in range(3)] == [Accepted] * 3
+        assert asked == 2
+        patch.setattr(transport, "monotonic", lambda: time.monotonic() + transport.PLACE_SECONDS)
+        with pytest.raises(IndexError):
+            client.submit(stage.body(), Commit())
 
 
 # As a whole.

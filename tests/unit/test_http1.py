@@ -61,6 +61,18 @@ def test_whole_answers(wire: bytes, open_after: bool, at_once: bool) -> None:
         assert read.leaves_line_open is open_after
 
 
+def test_what_nobody_asked_for_changes_nothing() -> None:
+    for more in (
+        OK + b"X: more\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n",
+        b"odd",
+    ):
+        read = answer([OK + LENGTH + b"\r\nbody" + more])
+        assert b"".join(read.parts()) == b"body"
+        assert (read.status, read.headers, read.leaves_line_open) == (200, [(b"Content-Length", b"4")], False)
+
+
 @pytest.mark.parametrize(
     "wire",
     [

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
+from typing import Any
 
 import httpx
 
@@ -22,7 +23,9 @@ DEADLINE = "blendq.deadline"
 FRESH = "blendq.fresh"
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+PLACE_SECONDS = 5.0
 Origin = tuple[str, str, int]
+Place = tuple[int, Any]  # a family of addresses, and one of them as `socket` has it
 
 
 class Deadline:
@@ -89,6 +92,37 @@ class _Kept:
             line.close()
 
 
+class _Places:
+    """Where hosts are, remembered for a moment: a campaign asks for the same one all the time."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[float, list[Place]]] = {}
+
+    def find(self, host: str, port: int) -> list[Place]:
+        """
+        Raises:
+            httpx.ConnectError: there is no such host.
+        """
+        until, places = self._known.get((host, port), (0.0, []))
+        if monotonic() >= until:
+            places = self._look_up(host, port)
+            self._known[host, port] = monotonic() + PLACE_SECONDS, places
+        return places
+
+    def forget(self, host: str, port: int) -> None:
+        """Nobody is there: the next call looks anew."""
+        self._known.pop((host, port), None)
+
+    def _look_up(self, host: str, port: int) -> list[Place]:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:  # a name that cannot be asked for, such as one with an empty label
+            raise httpx.ConnectError(f"not a host name: {host}") from error
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+        return [(family, address) for family, _, _, _, address in found]
+
+
 class BoundedTransport(httpx.BaseTransport):
     """Connections bounded by the `Deadline` that each request brings along as an extension.
 
@@ -106,6 +140,7 @@ class BoundedTransport(httpx.BaseTransport):
         self._waits = waits
         self._tls = tls_context()
         self._kept = _Kept(keepalive_seconds)
+        self._places = _Places()
         self._room = {fresh: threading.Semaphore(max_connections) for fresh in (True, False)}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -146,18 +181,17 @@ class BoundedTransport(httpx.BaseTransport):
         return line
 
     def _connected(self, host: str, port: int, limit: Limit) -> Line:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except UnicodeError as error:  # a name that cannot be asked for, such as one with an empty label
-            raise httpx.ConnectError(f"not a host name: {host}") from error
-        except OSError as error:
-            raise httpx.ConnectError(str(error)) from error
-        for family, _, _, _, address in found[:-1]:
+        places = self._places.find(host, port)
+        for family, address in places[:-1]:
             try:
                 return Line(family, address, self._waits, limit)
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
-        return Line(found[-1][0], found[-1][4], self._waits, limit)
+        try:
+            return Line(*places[-1], self._waits, limit)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            self._places.forget(host, port)
+            raise
 
     def _done(self, origin: Origin, line: Line, fresh: bool, answer: Answer) -> None:
         if not fresh and answer.leaves_line_open:
