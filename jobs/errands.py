@@ -51,11 +51,14 @@ class Errands:
         """
         with unavailable():
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.rpush(self._keys.errands(queue), *job_ids)
-            pipeline.llen(self._keys.errands(queue))
-            pipeline.llen(BROKER_PREFIX + queue)
-            _, waiting, messages = pipeline.execute()
-        return bool(waiting and not messages)
+            for command in self.adding(queue, job_ids):
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            return must_call(pipeline.execute())
+
+    def adding(self, queue: str, job_ids: Sequence[str]) -> list[tuple[str, ...]]:
+        """The commands of `add`; `must_call` reads their answers."""
+        errands = self._keys.errands(queue)
+        return [("RPUSH", errands, *job_ids), ("LLEN", errands), ("LLEN", BROKER_PREFIX + queue)]
 
     def take(self, queues: Sequence[str]) -> Errand | None:
         """The longest waiting of the first of these queues that has any; None when none has."""
@@ -73,3 +76,9 @@ class Errands:
         with unavailable():
             found: Any = self._redis.blpop(list(queue_of), timeout=seconds)
         return None if found is None else Errand(queue_of[to_text(found[0])], to_text(found[1]))
+
+
+def must_call(answers: Sequence[Any]) -> bool:
+    """Whether errands that were just put in wait, and no message does."""
+    _, waiting, messages = answers
+    return bool(waiting and not messages)

@@ -114,7 +114,7 @@ class Wakeups:
 
     def __init__(self, app: Celery, errands: Errands) -> None:
         self._app = app
-        self._errands = errands
+        self.errands = errands
 
     def submit(self, *job_ids: str) -> None:
         self._put(SUBMITS, job_ids)
@@ -138,23 +138,27 @@ class Wakeups:
         Raises:
             StoreUnavailable: Redis does not answer.
         """
-        errand = self._errands.take(queues)
+        errand = self.errands.take(queues)
         if errand and errand.call:
-            self._send(_ERRAND_TASK[errand.call])
+            self.call(errand.call)
         return errand
 
     def wait(self, queues: Sequence[str], seconds: float) -> Errand | None:
         """As `next`, but waits for one; None when none has come in this time."""
-        return self._errands.wait(queues, seconds)
+        return self.errands.wait(queues, seconds)
 
     def _put(self, queue: str, job_ids: Sequence[str]) -> None:
         try:
-            call = self._errands.add(queue, job_ids)
+            call = self.errands.add(queue, job_ids)
         except StoreUnavailable as error:
             _log.warning("wake-up for %s %s not sent (%s); the sweep will find it", queue, job_ids, error)
             return
         if call:
-            self._send(_ERRAND_TASK[queue])
+            self.call(queue)
+
+    def call(self, queue: str) -> None:
+        """Send a message, for somebody to look at this queue's list."""
+        self._send(_ERRAND_TASK[queue])
 
     def _send(self, task: str) -> None:
         try:

@@ -18,7 +18,7 @@ from jobs.server import ServerClock, from_ms, server_time, to_bytes, to_text, to
 from jobs.telling.changes import NEWEST, Changed, Changes
 from jobs.writing.docs import from_doc
 
-_RECORD = ("doc", "version")
+RECORD = ("doc", "version")
 # Places in the order of all jobs are counted from 1.
 BEFORE_ALL = -1
 
@@ -182,13 +182,18 @@ class Records:
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.time()
             for job_id in job_ids:
-                pipeline.hmget(self.keys.job(job_id), _RECORD)
-            answers: list[Any] = pipeline.execute(raise_on_error=False)
-            if isinstance(answers[0], Exception):
-                raise answers[0]
+                pipeline.hmget(self.keys.job(job_id), RECORD)
+            return self.loaded(pipeline.execute(raise_on_error=False))
+
+    def loaded(self, answers: Sequence[Any]) -> tuple[datetime, list[Any]]:
+        """From what the server answers to TIME, and for each job to HMGET of RECORD: its clock, and for each job its
+        record and version as kept there, or an error.
+        """
+        if isinstance(answers[0], Exception):
+            raise answers[0]
         now = to_time(*answers[0])
         self._clock.set(now)
-        return now, answers[1:]
+        return now, list(answers[1:])
 
 
 def known_as(job_id: str, record: Any) -> Known:

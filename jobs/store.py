@@ -39,6 +39,7 @@ from jobs.slots.circuit import Circuit
 from jobs.slots.gate import Gate
 from jobs.slots.throttle import Throttle, period
 from jobs.slots.turns import Turns
+from jobs.steps import Load, Orders, Save, Step, Steps, carried_out
 from jobs.telling.outbox import Outbox
 from jobs.telling.webhooks import Webhooks
 from jobs.writing.creation import Creation
@@ -210,11 +211,18 @@ class JobStore(Records):
         Returns:
             for each what it came to, or what `apply` raises. One that fails holds up none of the others.
         """
+        return carried_out(self.applying(happened, known), self._ask)
+
+    def applying(
+        self, happened: Sequence[tuple[str, Event]], known: Mapping[str, Known] = NOTHING_KNOWN
+    ) -> Steps[list[Applied | Exception]]:
+        """The steps of `apply_many`."""
         outcomes: dict[int, Applied | Exception] = {}
         races: dict[int, int] = {}
         while len(outcomes) < len(happened):
             turn = _first_of_each_job(happened, outcomes)
-            for place, outcome in zip(turn, self._try([happened[one] for one in turn], known), strict=True):
+            tried = yield from self._try([happened[one] for one in turn], known)
+            for place, outcome in zip(turn, tried, strict=True):
                 if outcome is not None:
                     outcomes[place] = outcome
                     continue
@@ -282,6 +290,15 @@ class JobStore(Records):
 
     # Inside ----------------------------------------------------------------------------------------------------
 
+    def _ask(self, step: Step) -> Any:
+        match step:
+            case Load(job_ids):
+                return self._load(job_ids)
+            case Save(_, script, keys, args):
+                return repeatable(lambda: not_refused(script(keys=keys, args=args)))
+            case Orders(count):
+                return self.next_orders(count)
+
     def _first_write(self, job: Job, event: Event, name: str) -> Write:
         """What happens to a job in the step that creates it."""
         now = job.created_at
@@ -301,15 +318,15 @@ class JobStore(Records):
         self._create_script(keys=creation.keys, args=creation.args, client=pipeline)
         self._save_script(*self._save_call(creation.then, creation.jobs[0].created_at), client=pipeline)
         created, answers = pipeline.execute()
-        _not_refused(answers)
+        not_refused(answers)
         return created
 
     def _try(
         self, happened: Sequence[tuple[str, Event]], known: Mapping[str, Known]
-    ) -> list[Applied | Exception | None]:
+    ) -> Steps[list[Applied | Exception | None]]:
         """Decide and write once, each job at most once; reads what is not known. None where somebody else wrote."""
         try:
-            now, found = self._recall([job_id for job_id, _ in happened], known)
+            now, found = yield from self._recall([job_id for job_id, _ in happened], known)
         except StoreUnavailable as error:
             return [error] * len(happened)
         name = new_name()
@@ -323,41 +340,44 @@ class JobStore(Records):
                     # What means nothing to a record that may be old may mean something to the newest.
                     outcomes[place] = None if read is record else Applied(read.job, read.job, read)
                 else:
-                    change = self._with_orders(change)
+                    change = yield from self._with_orders(change)
                     writes[place] = Write.of(self.keys, read, change, event, now, name, tell=self._tells)
             except Exception as error:  # noqa: BLE001  (whatever is wrong with one is no reason to fail the others)
                 outcomes[place] = error
-        outcomes |= zip(writes, self._save(list(writes.values()), now), strict=True)
+        saved = yield from self._save(list(writes.values()), now)
+        outcomes |= zip(writes, saved, strict=True)
         return [outcomes[place] for place in range(len(happened))]
 
-    def _recall(self, job_ids: Sequence[str], known: Mapping[str, Known]) -> tuple[datetime, Sequence[Any]]:
+    def _recall(self, job_ids: Sequence[str], known: Mapping[str, Known]) -> Steps[tuple[datetime, Sequence[Any]]]:
         """As `_load`; without a round trip where all of it is known."""
         unknown = [job_id for job_id in job_ids if job_id not in known]
         now = self._clock.now()
         read: dict[str, Any] = {}
         if unknown or now is None:
-            now, found = self._load(unknown)
+            now, found = yield Load(unknown)
             read = dict(zip(unknown, found, strict=True))
         return now, [known.get(job_id) or read[job_id] for job_id in job_ids]
 
-    def _with_orders(self, change: Change) -> Change:
+    def _with_orders(self, change: Change) -> Steps[Change]:
         """The follow-ups of a change with their places in the order of all jobs."""
         if not change.follow_ups:
             return change
-        first = self.next_orders(len(change.follow_ups))
+        first = yield Orders(len(change.follow_ups))
         placed = (job.but(order=order) for order, job in enumerate(change.follow_ups, first))
         return change._replace(follow_ups=tuple(placed))
 
-    def _save(self, writes: Sequence[Write], now: datetime) -> list[Applied | Exception | None]:
+    def _save(self, writes: Sequence[Write], now: datetime) -> Steps[list[Applied | Exception | None]]:
         """Write what was decided, in one round trip. None where somebody else wrote in between."""
         if not writes:
             return []
-        keys, args = self._save_call(writes, now)
         try:
-            answers = repeatable(lambda: _not_refused(self._save_script(keys=keys, args=args)))
+            answers = yield Save(writes, self._save_script, *self._save_call(writes, now))
         except (StoreUnavailable, redis.ResponseError) as error:
             return [error] * len(writes)
-        return [self._outcome(*each) for each in zip(writes, answers, strict=True)]
+        outcomes = []
+        for write, answer in zip(writes, answers, strict=True):
+            outcomes.append((yield from self._outcome(write, answer)))
+        return outcomes
 
     def _save_call(self, writes: Sequence[Write], now: datetime) -> tuple[list[str], list[str | bytes]]:
         """The script's KEYS and ARGV."""
@@ -368,7 +388,7 @@ class JobStore(Records):
             args += write.args
         return keys, args
 
-    def _outcome(self, write: Write, answer: Sequence[Any]) -> Applied | Exception | None:
+    def _outcome(self, write: Write, answer: Sequence[Any]) -> Steps[Applied | Exception | None]:
         before = write.read.job
         match [to_text(part) for part in answer]:
             case ["saved"]:
@@ -385,16 +405,16 @@ class JobStore(Records):
             case ["spent"]:
                 return BudgetSpent()
             case ["conflict", owner]:
-                return self._conflict(before, write.written.job, owner)
+                return (yield from self._conflict(before, write.written.job, owner))
             case ["error", words]:
                 return redis.ResponseError(words)
             case other:
                 return AssertionError(f"save.lua answered {other!r}")
 
-    def _conflict(self, job: Job, wanted: Job, owner: str) -> Applied | Exception:
+    def _conflict(self, job: Job, wanted: Job, owner: str) -> Steps[Applied | Exception]:
         """I5: a task, or a picture, has one job. Neither of two can be trusted to have its own, so both are parked."""
         what = " and ".join(f"{name} {claimed}" for name, claimed in claims(job, wanted).items())
-        parked = self.apply_many(
+        parked = yield from self.applying(
             [(owner, Conflict(other=job.id, what=what)), (job.id, Conflict(other=owner, what=what))]
         )
         return next((outcome for outcome in parked if isinstance(outcome, Exception)), parked[1])
@@ -427,7 +447,7 @@ def _exists(record: Any) -> bool:
     return isinstance(record, Exception) or record[0] is not None
 
 
-def _not_refused(answers: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+def not_refused(answers: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
     """The answers of save.lua; raises when the server takes no writes now, which it says of each write of the call."""
     for answer in answers:
         if to_text(answer[0]) == "error" and refusal(error := redis.ResponseError(to_text(answer[1]))):

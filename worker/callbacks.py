@@ -16,10 +16,13 @@ from dataclasses import dataclass
 
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.limits import Buckets, sender
+from jobs.link import Link
+from jobs.loop_store import LoopStore
 from jobs.queue import Wakeups
 from jobs.settings import Settings
 from jobs.store import JobStore
 from worker import http
+from worker.bell import Bell
 from worker.hooks import Hooks
 from worker.http import Answer, Head
 from worker.proxy.task import TaskView, parse_task
@@ -65,22 +68,29 @@ class Receiver:
     """The application.
 
     Args:
-        store: where the jobs are.
+        store: where the jobs are; it is never waited for.
+        link: to the same server.
         hooks: tells our addresses from forgeries.
         wakeups: tells the workers what there is to do.
         limits: how much and how long.
     """
 
-    def __init__(self, store: JobStore, hooks: Hooks, wakeups: Wakeups, limits: Limits | None = None) -> None:
+    def __init__(
+        self, store: JobStore, link: Link, hooks: Hooks, wakeups: Wakeups, limits: Limits | None = None
+    ) -> None:
         self._hooks = hooks
         limits = limits or Limits()
-        self._recorder = Recorder(store, wakeups, limits.store_seconds)
+        self._bell = Bell(link, store.gate, wakeups)
+        self._store = LoopStore(store, link, self._bell.ring)
+        self._recorder = Recorder(self._store, limits.store_seconds)
         self._forged = _buckets(limits.forged_per_second)
         self._callbacks = _buckets(limits.callbacks_per_second)
         self._log_lines = _buckets(LOG_LINES_PER_SECOND)
 
     def close(self) -> None:
-        self._recorder.close()
+        """Say what is to be said to Redis, and no more."""
+        self._bell.close()
+        self._store.close()
 
     def screen(self, head: Head) -> Answer | http.Later | http.Reader:
         """Decide by the head of a request alone, and by nothing that is kept anywhere."""

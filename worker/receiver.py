@@ -15,6 +15,7 @@ from pathlib import Path
 import uvloop
 
 from jobs.errands import Errands
+from jobs.link import Link
 from jobs.net.connections import Connections
 from jobs.net.listening import BACKLOG, announce, bind, url_of
 from jobs.policy import Policy
@@ -55,6 +56,7 @@ async def serve(listener: socket.socket, receiver: Receiver, settings: Settings,
     await leaving.wait()
     server.close()
     await connections.leave(LEAVE_SECONDS)
+    receiver.close()
 
 
 def run_receiver(settings: Settings, announce_file: Path | None = None) -> int:
@@ -72,7 +74,8 @@ def run_receiver(settings: Settings, announce_file: Path | None = None) -> int:
     client = connect(settings.redis_address())
     store = JobStore(client, Policy.from_settings(settings))
     wakeups = Wakeups(make_app(settings), Errands(client))
-    receiver = Receiver(store, Hooks.from_settings(settings), wakeups, Limits.from_settings(settings))
+    link, hooks = Link(settings.redis_address()), Hooks.from_settings(settings)
+    receiver = Receiver(store, link, hooks, wakeups, Limits.from_settings(settings))
     url = url_of(listener)
     print(f"receiver listening on {url}", file=sys.stderr, flush=True)
     if announce_file is not None:
@@ -82,8 +85,6 @@ def run_receiver(settings: Settings, announce_file: Path | None = None) -> int:
     gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_told(listener, receiver, settings))
-    receiver.close()
-    store.close()
     return 0
 
 

@@ -1,9 +1,9 @@
 """Recorder: writes callbacks into the records, and says at once when it cannot keep up.
 
-The store blocks, so it is called on a thread of its own. When it is free it takes all callbacks that wait, and writes
-them together: they share the round trips, and the flush to the disk. Only so many may wait, and only for so long: the
-API hears "later" soon rather than nothing for long, and what it does not send again is found by asking. A second writer
-would only fight with the first, and with the loop, for the interpreter's lock.
+While some callbacks are written, others come; they are written together next: they share the round trips, and the
+flush to the disk. Only so many may wait, and only for so long: the API hears "later" soon rather than nothing for long,
+and what it does not send again is found by asking. All of it happens in the loop: a thread that writes would fight with
+it for the interpreter's lock, and a callback that comes alone would cost as much again for being handed over.
 
 A callback costs no task and no timer of its own: it is answered by whoever wrote it, and one timer is for the oldest.
 """
@@ -11,20 +11,15 @@ A callback costs no task and no timer of its own: it is answered by whoever wrot
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from jobs.errors import StoreUnavailable
 from jobs.events import Event
-from jobs.queue import Wakeups
+from jobs.loop_store import LoopStore
 from jobs.records import Known
-from jobs.store import Applied, JobStore
+from jobs.store import Applied
 from worker.http import Answer
-from worker.waking import wake_up, wakes_somebody
 
 # So many are written together: enough to share a flush, few enough that the first does not wait long for the last.
 MAX_BATCH = 128
@@ -32,10 +27,6 @@ MAX_BATCH = 128
 MAX_WAITING = 512
 # Records, of 5 kB in memory: more jobs than are at the API at once.
 MAX_KNOWN = 4000
-# Batches. Sending wake-ups is slower than writing; what would pile up is left to the sweep.
-MAX_FOLLOW_UPS_WAITING = 16
-
-_log = logging.getLogger(__name__)
 
 
 class Overloaded(Exception):
@@ -63,23 +54,17 @@ class Recorder:
     """
     Args:
         store: where the jobs are.
-        wakeups: tells the workers what there is to do.
         store_seconds: so long a callback waits for the store, its time in the queue included.
     """
 
-    def __init__(self, store: JobStore, wakeups: Wakeups, store_seconds: float) -> None:
+    def __init__(self, store: LoopStore, store_seconds: float) -> None:
         self._store = store
-        self._wakeups = wakeups
         self._store_seconds = store_seconds
         self._waiting: deque[_Callback] = deque()
         self._unanswered: deque[_Callback] = deque()  # and those that are being written; the oldest first
         self._timer: asyncio.TimerHandle | None = None
         self._known: dict[str, Known] = {}  # the one that was written last comes last
-        self._thread = ThreadPoolExecutor(1, "record")
         self._writer: asyncio.Task[None] | None = None
-        # Wake-ups are sent after the answer: what gets lost here is found by the sweep.
-        self._bell = ThreadPoolExecutor(1, "wake-up")
-        self._bell_room = threading.BoundedSemaphore(MAX_FOLLOW_UPS_WAITING)
 
     def record(self, job_id: str, event: Event, say: Say) -> Answer | asyncio.Future[Answer]:
         """What is to be answered, once it is known.
@@ -109,14 +94,9 @@ class Recorder:
         """
         try:
             async with asyncio.timeout(self._store_seconds):
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._store.ping)
+                await self._store.ping()
         except TimeoutError as error:
             raise self._too_slow() from error
-
-    def close(self) -> None:
-        """Drop what waits, and wait for what is on its way."""
-        for thread in (self._thread, self._bell):
-            thread.shutdown(cancel_futures=True)
 
     def _too_slow(self) -> Overloaded:
         return Overloaded(f"the store did not answer in {self._store_seconds:g} s")
@@ -136,19 +116,17 @@ class Recorder:
 
     async def _write_all(self) -> None:
         """Until nothing waits."""
-        loop = asyncio.get_running_loop()
         while batch := self._next_batch():
             try:
                 happened = [(one.job_id, one.event) for one in batch]
                 known = {one.job_id: self._known[one.job_id] for one in batch if one.job_id in self._known}
-                outcomes = await loop.run_in_executor(self._thread, self._store.apply_many, happened, known)
+                outcomes = await self._store.apply_many(happened, known)
             except Exception as error:  # noqa: BLE001  (whatever is wrong, each of them is to hear of it)
                 outcomes = [error] * len(batch)
             for one, outcome in zip(batch, outcomes, strict=True):
                 one.settle(outcome if isinstance(outcome, Exception) else None)
                 self._remember(one.job_id, outcome)
             self._oldest()
-            self._wake_up([outcome for outcome in outcomes if isinstance(outcome, Applied)])
 
     def _remember(self, job_id: str, outcome: Applied | Exception) -> None:
         """What was written, since the next callback of the job will most likely find it so."""
@@ -166,14 +144,3 @@ class Recorder:
             if not one.answer.done():
                 batch.append(one)
         return batch
-
-    def _wake_up(self, applied: Sequence[Applied]) -> None:
-        changed = [one for one in applied if wakes_somebody(one)]
-        if changed and self._bell_room.acquire(blocking=False):
-            self._bell.submit(self._ring, changed).add_done_callback(lambda _: self._bell_room.release())
-
-    def _ring(self, changed: Sequence[Applied]) -> None:
-        try:
-            wake_up(self._store, self._wakeups, *changed)
-        except StoreUnavailable as error:
-            _log.warning("%d jobs: nobody was woken up (%s); the sweep will", len(changed), error)

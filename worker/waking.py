@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from jobs.job import Job, Status
 from jobs.queue import Wakeups
 from jobs.store import Applied, JobStore
-
-
-def wakes_somebody(applied: Applied) -> bool:
-    """Whether there is something to do now that was not before."""
-    return _has_a_picture(applied) or _lets_jobs_go(applied)
 
 
 def _has_a_picture(applied: Applied) -> bool:
@@ -32,8 +29,17 @@ def _lets_jobs_go(applied: Applied) -> bool:
 
 def wake_up(store: JobStore, wakeups: Wakeups, *applied: Applied) -> None:
     """Wake up whoever has something to do now. What gets lost here is found by the sweep."""
-    known = [one for one in applied if wakes_somebody(one)]
-    if finished := [one.after.id for one in known if _has_a_picture(one)]:
+    if finished := with_pictures(applied):
         wakeups.collect(*finished)
-    if any(map(_lets_jobs_go, known)) and store.gate.ask_dispatch():
+    if lets_jobs_go(applied) and store.gate.ask_dispatch():
         wakeups.dispatch()
+
+
+def with_pictures(applied: Iterable[Applied]) -> list[str]:
+    """The jobs whose pictures are to be fetched now."""
+    return [one.after.id for one in applied if _has_a_picture(one)]
+
+
+def lets_jobs_go(applied: Iterable[Applied]) -> bool:
+    """Whether dispatch has something to do now."""
+    return any(map(_lets_jobs_go, applied))

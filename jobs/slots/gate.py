@@ -80,7 +80,12 @@ class Gate:
     def ask_dispatch(self, hold_seconds: float = 1.0) -> bool:
         """Whether a wake-up for dispatch should be sent now; False when one is on its way already."""
         with unavailable():
-            return bool(self._redis.set(self._keys.dispatch_asked, 1, nx=True, px=int(hold_seconds * 1000)))
+            asked: Any = self._redis.execute_command(*self.asking_dispatch(hold_seconds))  # type: ignore[no-untyped-call]
+            return bool(asked)
+
+    def asking_dispatch(self, hold_seconds: float = 1.0) -> tuple[str | int, ...]:
+        """The command of `ask_dispatch`."""
+        return ("SET", self._keys.dispatch_asked, 1, "NX", "PX", int(hold_seconds * 1000))
 
     def dispatch_begins(self) -> Question[tuple[Pause | None, bool]]:
         """From here on a slot that becomes free needs a new wake-up.

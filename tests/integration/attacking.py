@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from jobs.events import Event
 from jobs.keys import Keys
+from jobs.link import Command, Link
 from jobs.policy import Policy
 from jobs.server import connect
 from jobs.settings import Settings
@@ -82,17 +84,30 @@ def seconds_until_cut(connection: socket.socket) -> float:
 
 
 class SlowStore(JobStore):
-    """A store that answers only when it is let."""
+    """A store that is answered only when it is let."""
 
     def __init__(self, redis_url: str, keys: Keys) -> None:
         super().__init__(connect(redis_url), Policy(), keys)
         self.let = threading.Event()
+        self.link = _SlowLink(redis_url, self.let)
         self.batches: list[int] = []  # how many callbacks came together
 
-    def apply_many(self, happened: Sequence[tuple[str, Event]], *args: Any, **kwargs: Any) -> Any:
+    def applying(self, happened: Sequence[tuple[str, Event]], *args: Any, **kwargs: Any) -> Any:
         self.batches.append(len(happened))
-        self.let.wait(30)
-        return super().apply_many(happened, *args, **kwargs)
+        return super().applying(happened, *args, **kwargs)
+
+
+class _SlowLink(Link):
+    def __init__(self, url: str, let: threading.Event) -> None:
+        super().__init__(url)
+        self._let = let
+
+    def ask(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        return asyncio.get_running_loop().create_task(self._ask(commands))
+
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        await asyncio.to_thread(self._let.wait, 30)
+        return await super().ask(commands)
 
 
 @contextmanager
@@ -100,9 +115,10 @@ def receivers(redis_url: str, keys: Keys, folder: Path) -> Iterator[Listen]:
     """Starts receivers with the settings that it is given; each knows one job, `job_1`."""
     with ExitStack() as stack:
 
-        def start(store: JobStore | None = None, hooks: Hooks | None = None, **fields: Any) -> Listening:
+        def start(store: SlowStore | None = None, hooks: Hooks | None = None, **fields: Any) -> Listening:
             settings = Settings.load({}, data_dir=folder, redis_url=redis_url, receiver_port=0, **fields)
-            one: AbstractContextManager[Listening] = listening(settings, keys, store=store, hooks=hooks)
+            link = store.link if store else None
+            one: AbstractContextManager[Listening] = listening(settings, keys, store=store, link=link, hooks=hooks)
             made = stack.enter_context(one)
             if store is None:
                 made.add()

@@ -17,8 +17,9 @@ import uvloop
 from jobs import events
 from jobs.job import Job
 from jobs.keys import Keys
+from jobs.link import Link
 from jobs.policy import Policy
-from jobs.server import connect
+from jobs.server import connect, to_text
 from jobs.settings import Settings
 from jobs.store import JobStore
 from tests.integration.workbench import Written
@@ -50,6 +51,10 @@ class Listening:
             self.store.apply(job_id, event)
         return self.store.get(job_id)
 
+    def errands(self, queue: str) -> list[str]:
+        """What has been put in there for the workers."""
+        return [to_text(one) for one in self.store._redis.lrange(self.store.keys.errands(queue), 0, -1)]
+
     def path(self, job_id: str = "job_1", attempt: int = 1) -> str:
         return f"/hooks/{self.hooks.token(job_id, attempt)}"
 
@@ -67,13 +72,19 @@ def task(status: str = "IN_PROGRESS", **fields: Any) -> dict[str, Any]:
 
 @contextmanager
 def listening(
-    settings: Settings, keys: Keys, *, hooks: Hooks | None = None, store: JobStore | None = None
+    settings: Settings,
+    keys: Keys,
+    *,
+    hooks: Hooks | None = None,
+    store: JobStore | None = None,
+    link: Link | None = None,
 ) -> Iterator[Listening]:
     client = connect(settings.redis_address())
     store = store or JobStore(client, Policy(), keys)
     hooks, wakeups = hooks or Hooks([SECRET], None), Written(settings, client, keys)
     listener = listen(settings)
-    application = Receiver(store, hooks, wakeups, Limits.from_settings(settings))
+    link = link or Link(settings.redis_address())
+    application = Receiver(store, link, hooks, wakeups, Limits.from_settings(settings))
     port = listener.getsockname()[1]
     try:
         with (
@@ -82,7 +93,6 @@ def listening(
         ):
             yield Listening(http, store, hooks, wakeups, port, application, leave)
     finally:
-        application.close()
         store.close()
 
 

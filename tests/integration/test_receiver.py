@@ -13,11 +13,13 @@ import httpx
 import pytest
 
 from jobs import events
+from jobs.errands import COLLECTS, CONTROL
 from jobs.events import AnswerKind
 from jobs.job import Status
 from jobs.keys import Keys
+from jobs.link import Link
 from jobs.policy import Policy
-from jobs.server import connect
+from jobs.queue import ALL_JOBS
 from jobs.settings import Settings
 from jobs.store import JobStore
 from tests.integration.listening import Listening, listening, task
@@ -56,8 +58,8 @@ def test_callbacks_during_and_after_the_answer(receiver: Listening) -> None:
     assert receiver.call(task("SUCCESS", progress="100%", imageUrl="http://cdn/1?ex=2")) == 200
     job = receiver.store.get("job_1")
     assert (job.status, job.attempt and job.attempt.image_url) == (Status.COLLECTING, "http://cdn/1?ex=2")
-    wait_for(lambda: receiver.wakeups.collects == ["job_1"], lambda: "the picture is not fetched")
-    wait_for(lambda: receiver.wakeups.dispatches == 1, lambda: "its slot is free for another, and nobody is told")
+    wait_for(lambda: receiver.errands(COLLECTS) == ["job_1"], lambda: "the picture is not fetched")
+    wait_for(lambda: receiver.errands(CONTROL) == [ALL_JOBS], lambda: "its slot is free, and nobody is told")
 
 
 def test_repeated_and_reversed_callbacks_change_nothing_more(receiver: Listening) -> None:
@@ -73,19 +75,19 @@ def test_the_next_callback_reads_no_record_unless_another_wrote_it(
     receiver: Listening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.add()
-    read: list[str] = []
-    load = receiver.store._load
+    read: list[bytes] = []
+    loaded = receiver.store.loaded
 
-    def heard(job_ids: Sequence[str]) -> Any:
-        read.extend(job_ids)
-        return load(job_ids)
+    def heard(answers: Sequence[Any]) -> Any:
+        read.extend(version for _, version in answers[1:])
+        return loaded(answers)
 
-    monkeypatch.setattr(receiver.store, "_load", heard)
+    monkeypatch.setattr(receiver.store, "loaded", heard)
     progress = {percent: task(progress=f"{percent}%") for percent in (10, 20, 30)}
-    assert (receiver.call(progress[10]), read) == (200, ["job_1"])
-    assert (receiver.call(progress[20]), read) == (200, ["job_1"])
+    assert (receiver.call(progress[10]), read) == (200, [b"4"])
+    assert (receiver.call(progress[20]), read) == (200, [b"4"])
     JobStore(receiver.store._redis, Policy(), receiver.store.keys).apply("job_1", events.Cancel())
-    assert (receiver.call(progress[30]), read) == (200, ["job_1", "job_1"])
+    assert (receiver.call(progress[30]), read) == (200, [b"4", b"7"])
     job = receiver.store.get("job_1")
     assert (job.cancel_requested, job.attempt and job.attempt.progress) == (True, 30)
 
@@ -179,8 +181,7 @@ def test_a_sender_that_hangs_up_harms_nobody(receiver: Listening) -> None:
 
 def test_health_is_that_of_redis(receiver: Listening, settings: Settings, tmp_path: Path) -> None:
     assert receiver.http.get("/livez").status_code == 200
-    dead = JobStore(connect(f"unix://{tmp_path}/none.sock"), Policy())
-    with listening(settings, receiver.store.keys, store=dead) as other:
+    with listening(settings, receiver.store.keys, link=Link(f"unix://{tmp_path}/none.sock")) as other:
         assert other.http.get("/livez").status_code == 503
         answer = other.http.post(f"/hooks/{other.hooks.token('job_1', 1)}", json=task())
         assert (answer.status_code, answer.headers["Retry-After"], answer.content) == (503, "1", b"")

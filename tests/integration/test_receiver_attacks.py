@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Sequence
 
 import pytest
 
+from jobs.link import Link
 from jobs.store import JobStore
 from tests.integration.attacking import NEW, OLD, Listen, ask, code, head
 from tests.integration.listening import SECRET, everything, task
@@ -69,31 +71,33 @@ def test_a_forgery_costs_no_io(listen: Listen, monkeypatch: pytest.MonkeyPatch) 
     def touched(*_: object) -> None:
         raise AssertionError("the store was asked")
 
-    for name in ("apply_many", "find", "ping", "get"):
+    for name in ("applying", "find", "ping", "get"):
         monkeypatch.setattr(JobStore, name, touched)
+    monkeypatch.setattr(Link, "ask", touched)
     for path in (receiver.path()[:-1] + "!", receiver.path()[:-1], "/", "/livez/"):
         assert code(ask(receiver, head(path, length=MAX_BODY_BYTES))) == 404
 
 
-def test_health_is_told_to_this_machine_alone(listen: Listen) -> None:
+def test_health_is_told_to_this_machine_alone(listen: Listen, redis_url: str) -> None:
     receiver = listen()
     assert receiver.http.get("/livez").status_code == 200
     assert receiver.http.get("/livez", headers={"X-Forwarded-For": "203.0.113.7"}).status_code == 404
-    application = Receiver(receiver.store, receiver.hooks, receiver.wakeups)
-    assert [_health_for(application, host) for host in ("203.0.113.7", "10.0.0.9", "10.0.0.5", "::1")] == [
+    application = Receiver(receiver.store, Link(redis_url), receiver.hooks, receiver.wakeups)
+    hosts = ("203.0.113.7", "10.0.0.9", "10.0.0.5", "::1")
+    assert asyncio.run(_health_for(application, hosts)) == [
         *(404, 404),  # strangers
         *(200, 200),  # the receiver's own address, and loopback
     ]
+
+
+async def _health_for(application: Receiver, hosts: Sequence[str]) -> list[int]:
+    codes = []
+    for host in hosts:
+        decided = application.screen(Head(b"GET", b"/livez", [], peer=host, own="10.0.0.5", is_proxy=lambda _: False))
+        assert not callable(decided)
+        codes.append(code((decided if isinstance(decided, Answer) else await decided).text))
     application.close()
-
-
-def _health_for(application: Receiver, host: str) -> int:
-    head = Head(b"GET", b"/livez", [], peer=host, own="10.0.0.5", is_proxy=lambda _: False)
-    decided = application.screen(head)
-    if isinstance(decided, Answer):
-        return code(decided.text)
-    assert asyncio.iscoroutine(decided)
-    return code(asyncio.run(decided).text)
+    return codes
 
 
 def test_what_is_no_http_gets_a_short_answer_and_no_line_in_the_log(

@@ -107,7 +107,7 @@ def test_whatever_breaks_inside_a_stranger_hears_only_later(
     def broken(*_: object) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(JobStore, "apply_many", broken)
+    monkeypatch.setattr(JobStore, "applying", broken)
     assert receiver.call(task()) == 503
     assert "a defect" in caplog.text
     assert receiver.path() not in caplog.text
@@ -121,6 +121,6 @@ def test_a_storm_of_failures_does_not_fill_the_log(
     def away(*_: object) -> None:
         raise StoreUnavailable("Redis does not answer")
 
-    monkeypatch.setattr(JobStore, "apply_many", away)
+    monkeypatch.setattr(JobStore, "applying", away)
     assert {receiver.call(task()) for _ in range(100)} == {503}
     assert 1 <= caplog.text.count("not recorded") < 50

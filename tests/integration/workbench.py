@@ -63,6 +63,7 @@ class Written(Wakeups):
         self.submits: list[str] = []
         self.collects: list[str] = []
         self.dispatches = 0
+        self.calls: list[str] = []
 
     def submit(self, *job_ids: str) -> None:
         self.submits += job_ids
@@ -72,6 +73,9 @@ class Written(Wakeups):
 
     def dispatch(self) -> None:
         self.dispatches += 1
+
+    def call(self, queue: str) -> None:
+        self.calls.append(queue)
 
 
 @dataclass

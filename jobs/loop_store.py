@@ -1,0 +1,87 @@
+"""LoopStore: the store, for an event loop: what takes time there is asked over a `Link`, and holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from jobs.errors import StoreUnavailable
+from jobs.events import Event
+from jobs.link import Command, Link, answers_of
+from jobs.records import NOTHING_KNOWN, RECORD, Known
+from jobs.server import WRITE_RETRY_SECONDS, WRITE_TRIES, unavailable
+from jobs.steps import Load, Orders, Save, Step, carried_out_by_a_loop
+from jobs.store import Applied, JobStore, not_refused
+
+
+class LoopStore:
+    """
+    Args:
+        store: decides; it is never waited for.
+        link: to the same server.
+        ring: told of changes that have just been sent, before it is known whether they hold.
+
+    Every method raises StoreUnavailable when Redis does not answer in time.
+    """
+
+    def __init__(self, store: JobStore, link: Link, ring: Callable[[Sequence[Applied]], None]) -> None:
+        self._store = store
+        self._link = link
+        self._ring = ring
+
+    async def apply_many(
+        self, happened: Sequence[tuple[str, Event]], known: Mapping[str, Known] = NOTHING_KNOWN
+    ) -> list[Applied | Exception]:
+        """As `JobStore.apply_many`."""
+        return await carried_out_by_a_loop(self._store.applying(happened, known), self._ask)
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when Redis does not answer."""
+        await self._answers([("PING",)])
+
+    def close(self) -> None:
+        self._link.close()
+        self._store.close()
+
+    async def _ask(self, step: Step) -> Any:
+        match step:
+            case Load(job_ids):
+                records = [("HMGET", self._store.keys.job(one), *RECORD) for one in job_ids]
+                with unavailable():
+                    return self._store.loaded(await self._link.ask([("TIME",), *records]))
+            case Save():
+                return await self._save(step)
+            case Orders(count):
+                (last,) = await self._answers([("INCRBY", self._store.keys.order, count)])
+                return int(last) - count + 1
+
+    async def _save(self, step: Save) -> Any:
+        """A reply that was lost is asked for again."""
+        for tries_left in reversed(range(WRITE_TRIES)):
+            try:
+                return await self._save_once(step)
+            except StoreUnavailable:
+                if not tries_left:
+                    raise
+            await asyncio.sleep(WRITE_RETRY_SECONDS)
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    async def _save_once(self, step: Save) -> Any:
+        call = ("EVALSHA", step.script.sha, len(step.keys), *step.keys, *step.args)
+        saved = self._link.ask([call])
+        self._ring([Applied(write.read.job, write.written.job) for write in step.writes])
+        with unavailable():
+            (answer,) = await saved
+            if isinstance(answer, NoScriptError):  # the server has been started again
+                _, answer = await self._answers([("SCRIPT", "LOAD", step.script.script), call])
+            elif isinstance(answer, Exception):
+                raise answer
+            return not_refused(answer)
+
+    async def _answers(self, commands: Sequence[Command]) -> list[Any]:
+        asked = self._link.ask(commands)
+        await asyncio.wait([asked])
+        return answers_of(asked)
