@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from jobs.actions import Action
+from jobs.attempt import TaskStatus
 from jobs.doors import DEFAULT
-from jobs.job import Picture, TaskStatus
+from jobs.job import Picture
 
 
 class AnswerKind(StrEnum):

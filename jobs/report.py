@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from jobs.job import Attempt, Job, Picture, Reason
+from jobs.attempt import Attempt
+from jobs.job import Job, Picture, Reason
 from jobs.request import BlendRequest, is_data_url, is_web_address
 
 MAX_SOURCE_CHARACTERS = 300

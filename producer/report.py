@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from jobs.attempt import Attempt
 from jobs.history import HistoryEntry
-from jobs.job import Attempt, Job, Status
+from jobs.job import Job, Status
 from jobs.report import parent_json, picture_json, reason_json, rfc3339, source_name, upstream_json
 from jobs.slots.plan import Plan
 from producer.campaign import CampaignSummary

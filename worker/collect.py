@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from jobs.attempt import Attempt
 from jobs.events import Collected, CollectFailed, SeedTold
-from jobs.job import Attempt, Job, Picture, Status
+from jobs.job import Job, Picture, Status
 from jobs.net.download import DownloadError, LinkExpiredError
 from jobs.pictures.images import StoredImage
 from worker.context import Context

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from jobs import events
+from jobs.attempt import Attempt, TaskStatus
 from jobs.doors import DEFAULT
 from jobs.events import AnswerKind
-from jobs.job import AT_THE_API, Attempt, Job, Status, TaskStatus
+from jobs.job import AT_THE_API, Job, Status
 from jobs.lifecycle.change import CONFLICT, Change, Moment, fail, finish, in_conflict, park
 from jobs.lifecycle.submitting import UNDER_WAY, back_off, submit_again
 from jobs.settings import OnQueued

@@ -8,8 +8,9 @@ from typing import Any
 
 from jobs import events
 from jobs.actions import Action
+from jobs.attempt import TaskStatus
 from jobs.follow_ups import follow_ups
-from jobs.job import AT_THE_API, RETRIABLE, Job, Status, TaskStatus
+from jobs.job import AT_THE_API, RETRIABLE, Job, Status
 from jobs.lifecycle.change import Change, Moment, finish, park
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from jobs import events
+from jobs.attempt import Attempt
 from jobs.doors import DEFAULT, upstream_of
 from jobs.events import AnswerKind
-from jobs.job import Attempt, Job, Status
+from jobs.job import Job, Status
 from jobs.lifecycle.change import CONFLICT, Change, Moment, fail, finish, in_conflict, park
 from jobs.policy import LOST_AGAIN_HEAD_START, MAX_LOST_CLAIMS, NO_ACCOUNT_HEAD_START
 from jobs.settings import OnQueued

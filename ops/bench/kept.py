@@ -9,10 +9,11 @@ from typing import Any
 import redis
 
 from jobs import events
+from jobs.attempt import TaskStatus
 from jobs.content import content_id
 from jobs.events import AnswerKind
 from jobs.ids import id_of
-from jobs.job import Job, Picture, Status, TaskStatus
+from jobs.job import Job, Picture, Status
 from jobs.request import BlendRequest
 from jobs.store import JobStore
 from jobs.writing.docs import to_kept

@@ -130,7 +130,8 @@ def lease_end_resubmits() -> None:
 
 def callbacks_move_back() -> None:
     """A callback is believed whenever it comes: the job is where the newest one says."""
-    from jobs.job import Status, TaskStatus  # noqa: PLC0415
+    from jobs.attempt import TaskStatus  # noqa: PLC0415
+    from jobs.job import Status  # noqa: PLC0415
     from jobs.lifecycle import at_the_api  # noqa: PLC0415
     from jobs.lifecycle.change import Change  # noqa: PLC0415
 

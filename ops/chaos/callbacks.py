@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jobs import events
-from jobs.job import Job, TaskStatus
+from jobs.attempt import TaskStatus
+from jobs.job import Job
 from jobs.policy import Policy
 from jobs.request import BlendRequest
 from jobs.server import connect

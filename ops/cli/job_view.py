@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from jobs.attempt import Attempt
 from jobs.doors import DEFAULT
 from jobs.history import HistoryEntry
-from jobs.job import Attempt, Job
+from jobs.job import Job
 from jobs.report import source_name
 from jobs.slots.plan import DEFAULT_PLAN, Plan
 from producer.campaign import CampaignSummary

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs import events
-from jobs.job import Picture, TaskStatus
+from jobs.attempt import TaskStatus
+from jobs.job import Picture
 from producer import Producer
 
 UPLOADED = (events.Release(), events.Claim("w1"), events.Commit(1))

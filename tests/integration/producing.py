@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from PIL import Image
 
 from jobs import events
-from jobs.job import Job, Picture, TaskStatus
+from jobs.attempt import TaskStatus
+from jobs.job import Job, Picture
 from jobs.request import BlendRequest
 from producer import Producer
 

@@ -11,9 +11,10 @@ from typing import Any
 import redis
 
 from jobs import events
+from jobs.attempt import TaskStatus
 from jobs.doors import DEFAULT
 from jobs.events import AnswerKind, Event
-from jobs.job import Status, TaskStatus
+from jobs.job import Status
 from jobs.policy import Policy
 from jobs.server import to_text
 from jobs.store import JobStore

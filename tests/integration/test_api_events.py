@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from jobs import events
-from jobs.job import TaskStatus
+from jobs.attempt import TaskStatus
 from jobs.settings import Settings
 from producer import Producer
 from tests.integration.commands import UPLOADED, happen, succeed

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from jobs import events
+from jobs.attempt import TaskStatus
 from jobs.errors import BlendqError, CampaignNotFound, JobNotFound, UsageError
 from jobs.events import AnswerKind
-from jobs.job import Status, TaskStatus
+from jobs.job import Status
 from jobs.slots.plan import Plan
 from producer import Producer
 from tests.integration.commands import UPLOADED, happen, succeed

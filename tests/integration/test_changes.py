@@ -8,9 +8,10 @@ import pytest
 import redis
 
 from jobs import events
+from jobs.attempt import TaskStatus
 from jobs.errors import ChangesMissed
 from jobs.events import AnswerKind, Event
-from jobs.job import Status, TaskStatus
+from jobs.job import Status
 from jobs.store import JobStore
 from jobs.telling.changes import BEGINNING, MAX_BLOCK_SECONDS, NEWEST, Changed, place_of
 from tests.integration.workbench import wait_for

@@ -12,8 +12,8 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from jobs import events
+from jobs.attempt import TaskStatus
 from jobs.errors import UsageError
-from jobs.job import TaskStatus
 from jobs.net.signature import new_secret
 from jobs.server import to_ms, to_text
 from jobs.store import JobStore

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs import events
+from jobs.attempt import TaskStatus
 from jobs.errands import CONTROL, Errands
 from jobs.errors import (
     JobNotFound,
@@ -17,7 +18,7 @@ from jobs.errors import (
     WaitTimeout,
 )
 from jobs.events import AnswerKind
-from jobs.job import Status, TaskStatus
+from jobs.job import Status
 from jobs.queue import Wakeups, make_app
 from jobs.request import BlendRequest
 from jobs.server import connect

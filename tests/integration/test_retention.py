@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from jobs import events
-from jobs.job import TaskStatus
+from jobs.attempt import TaskStatus
 from jobs.keys import Keys
 from jobs.settings import Settings
 from jobs.store import JobStore

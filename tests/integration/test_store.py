@@ -20,11 +20,12 @@ from pydantic import ValidationError
 
 from jobs import events, server
 from jobs.actions import Action
+from jobs.attempt import TaskStatus
 from jobs.doors import DEFAULT
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.events import AnswerKind, Event
 from jobs.follow_ups import follow_up_id
-from jobs.job import Job, Status, TaskStatus
+from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.request import Mode

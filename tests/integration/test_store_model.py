@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from jobs import events
+from jobs.attempt import TaskStatus
 from jobs.doors import DEFAULT
 from jobs.errors import StoreUnavailable
 from jobs.events import AnswerKind, Event
-from jobs.job import Picture, Status, TaskStatus
+from jobs.job import Picture, Status
 from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.server import connect, to_text

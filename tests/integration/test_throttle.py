@@ -9,9 +9,10 @@ import pytest
 import redis
 
 from jobs import events
+from jobs.attempt import TaskStatus
 from jobs.doors import DEFAULT
 from jobs.events import AnswerKind
-from jobs.job import Job, Status, TaskStatus
+from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.request import BlendRequest

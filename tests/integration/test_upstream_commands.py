@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from jobs import events
+from jobs.attempt import TaskStatus
 from jobs.doors import DEFAULT
 from jobs.events import AnswerKind
-from jobs.job import TaskStatus
 from jobs.request import BlendRequest
 from jobs.slots.flow import START_SLOTS
 from producer import Producer

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from jobs import events
-from jobs.job import Status, TaskStatus
+from jobs.attempt import TaskStatus
+from jobs.job import Status
 from tests.integration.work import ENDLESS_TASKS, SLOW_TASKS, reason
 from tests.integration.workbench import Open, wait_for
 from worker.collect import collect

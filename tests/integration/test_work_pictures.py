@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from jobs import events
-from jobs.job import Status, TaskStatus
+from jobs.attempt import TaskStatus
+from jobs.job import Status
 from ops.sandbox.faults import SPOILS
 from tests.integration.work import raising, reason
 from tests.integration.workbench import Open, wait_for

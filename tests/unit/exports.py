@@ -12,7 +12,8 @@ from typing import Any
 
 from PIL import Image
 
-from jobs.job import Attempt, Job, Picture, Reason, Status
+from jobs.attempt import Attempt
+from jobs.job import Job, Picture, Reason, Status
 from jobs.pictures.images import ImageStore
 from jobs.request import BlendRequest
 from jobs.store import JobStore

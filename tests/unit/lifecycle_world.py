@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from jobs import events
 from jobs.actions import Action
+from jobs.attempt import Attempt, TaskStatus
 from jobs.events import AnswerKind, Event
 from jobs.follow_ups import follow_up_id
-from jobs.job import Attempt, Job, Picture, Status, TaskStatus
+from jobs.job import Job, Picture, Status
 from jobs.lifecycle import CONFLICT, Change, Moment, advance
 from jobs.policy import Policy
 from jobs.request import BlendRequest

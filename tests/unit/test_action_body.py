@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.actions import Action
-from jobs.job import TaskStatus
+from jobs.attempt import TaskStatus
 from worker.proxy.actions import ActionBody, NoSuchButton
 from worker.proxy.task import Button, TaskView
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from jobs.actions import Action
+from jobs.attempt import Attempt
 from jobs.follow_ups import follow_up_id
-from jobs.job import Attempt, Job, Reason, Status
+from jobs.job import Job, Reason, Status
 from ops.chaos.followed import Followed
 from ops.chaos.watch import Gone, drawn_for, paid_for
 from ops.sandbox.changes import read_change

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from jobs import events
 from jobs.actions import Action
+from jobs.attempt import Attempt, TaskStatus
 from jobs.events import AnswerKind, Event
 from jobs.follow_ups import follow_ups
-from jobs.job import Attempt, Follows, Job, Status, TaskStatus
+from jobs.job import Follows, Job, Status
 from jobs.lifecycle import Moment, advance
 from jobs.policy import Policy
 from jobs.settings import OnQueued

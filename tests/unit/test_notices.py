@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as Verifier
 
-from jobs.job import Attempt, Job, Reason, Status
+from jobs.attempt import Attempt
+from jobs.job import Job, Reason, Status
 from jobs.net.signature import new_secret, secret_bytes, signed_headers
 from jobs.request import BlendRequest
 from jobs.telling.notices import MAX_BODY_BYTES, OF_A_STATUS, Kind, Notice

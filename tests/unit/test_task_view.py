@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.job import TaskStatus
+from jobs.attempt import TaskStatus
 from worker.proxy import lookups
 from worker.proxy.lookups import Cancelled, CannotTell, Found, NoSuchCall, NotCancelled, Unknown
 from worker.proxy.reply import RawAnswer

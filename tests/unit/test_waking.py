@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from jobs.job import Attempt, Job, Status
+from jobs.attempt import Attempt
+from jobs.job import Job, Status
 from jobs.queue import Wakeups
 from jobs.request import BlendRequest
 from jobs.store import Applied, JobStore

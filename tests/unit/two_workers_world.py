@@ -14,8 +14,9 @@ from functools import cache
 from typing import NamedTuple
 
 from jobs import events
+from jobs.attempt import Attempt, TaskStatus
 from jobs.events import AnswerKind, Event
-from jobs.job import AT_THE_API, Attempt, Job, Reason, Status, TaskStatus
+from jobs.job import AT_THE_API, Job, Reason, Status
 from jobs.lifecycle import CONFLICT, Moment, advance
 from jobs.lifecycle.change import in_conflict
 from jobs.policy import Policy

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from jobs.job import TaskStatus
+from jobs.attempt import TaskStatus
 from worker.proxy.reply import RawAnswer, read_reply, retry_after_seconds
 from worker.proxy.task import TaskView, parse_task
 from worker.proxy.wire import parse_json, seed, whole_number

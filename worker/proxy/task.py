@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from jobs.job import TaskStatus
+from jobs.attempt import TaskStatus
 from worker.proxy.wire import clean, seed, task_id, whole_number
 
 MAX_URL_CHARACTERS = 4096
