@@ -196,6 +196,18 @@ def test_lookups_share_a_kept_connection_and_submissions_never_use_it(stage: Sta
     assert server.connections[1].headers["connection"] == "close"
 
 
+def test_a_submissions_connection_is_used_for_nothing_else(stage: Stage) -> None:
+    def go_on(connection: Connection) -> None:
+        connection.take(ACCEPTED)  # although it was asked to close
+        connection.take(b"null")
+
+    server = stage.server(go_on, take(b"null"))
+    client = stage.client(server.url)
+    assert isinstance(client.submit(stage.body(), Commit()), Accepted)
+    assert client.fetch("7") == Unknown()
+    assert len(server.connections) == 2
+
+
 def test_a_name_is_looked_up_once_in_a_while_and_again_when_nobody_is_there(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

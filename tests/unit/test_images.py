@@ -211,12 +211,15 @@ def test_a_picture_is_on_the_disk_before_it_has_its_name(store: ImageStore, monk
     others = [ImageStore(store.root, max_bytes=100_000, max_pixels=10_000) for _ in range(2)]
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(Path, "replace", watched_replace)
-    others[0].put_bytes(picture(), name="a")
+    stored = others[0].put_bytes(picture(), name="a")
     assert steps == ["sync file", "rename", "sync folder", "sync folder"]
     others[1].put_bytes(picture(), name="found: another process may have renamed it without having synced it yet")
     assert steps[4:] == ["sync folder", "sync folder"]
     others[1].put_bytes(picture(), name="again: that the folder itself is there has been seen to")
     assert steps[6:] == ["sync folder"]
+    shutil.rmtree(stored.path.parent)
+    others[0].put_bytes(picture(), name="the folder was taken away: it is made and entered anew")
+    assert steps[7:] == ["sync file", "rename", "sync folder", "rename", "sync folder"]
 
 
 def test_a_folder_that_was_taken_away_is_made_again(store: ImageStore) -> None:
