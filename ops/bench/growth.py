@@ -28,16 +28,17 @@ from worker.reconcile import sweep
 LIVED = 1000
 
 
-def growth(folder: Path, sizes: Sequence[int]) -> Row:
+def growth(folder: Path, sizes: Sequence[int], program: Path | None = None) -> Row:
     """A line for each size: all jobs before it are kept, finished.
 
     Args:
         folder: for the server.
         sizes: of the first, all jobs live.
+        program: the server's; None for the usual one.
     """
     settings = Settings(data_dir=folder / "growth", api_url="http://127.0.0.1:9", api_key="bench")
     lines: list[Line] = []
-    with Ownership(settings.data_dir) as owner, EmbeddedServer(settings, owner):
+    with Ownership(settings.data_dir) as owner, EmbeddedServer(settings, owner, program):
         client = connect(settings.redis_address())
         store = JobStore(client, Policy.from_settings(settings))
         context = Context.open(settings, make_app(settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 PEERS = ("celery", "celery, everysec", "dramatiq", "taskiq", "asyncio script")
 
@@ -25,6 +26,7 @@ class Scale:
         slots_waiting: jobs that wait in it.
         peers: who is compared with, unless told otherwise.
         concurrency: submissions and downloads at once, everybody's.
+        server: the program of the server that jobs are kept in; None for that of everybody's.
     """
 
     repetitions: int
@@ -39,6 +41,7 @@ class Scale:
     slots_waiting: int
     peers: Sequence[str] = ("celery",)
     concurrency: int = 8
+    server: Path | None = None
 
 
 FULL = Scale(

