@@ -73,8 +73,8 @@ def test_what_was_counted_already_is_what_would_be_counted(data: st.DataObject) 
 def test_names_of_writes_differ_in_a_forked_process() -> None:
     """A repeated name would pass for the same write."""
     code = (
-        "import os; from jobs.writing.names import new_name; child = os.fork(); print(new_name(), flush=True); "
-        "child and os.waitpid(child, 0)"
+        "import os; from jobs.writing.names import new_name; child = os.fork(); "
+        "os.write(1, f'{new_name()} '.encode()); child and os.waitpid(child, 0)"  # in one piece each
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert len(printed) == len(set(printed)) == 2
