@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from celery import Celery
 
@@ -20,6 +21,7 @@ from jobs.queue import Wakeups
 from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
+from jobs.upstreams import Upstream
 from worker.hooks import Hooks
 from worker.in_hand import InHand
 from worker.lease import Keeper
@@ -74,6 +76,11 @@ class Context:
     activity: Activity = field(default_factory=Activity)
     # Of jobs that were released by this process: most likely it claims them too.
     released: InHand = field(default_factory=lambda: InHand(MAX_RELEASED))
+
+    @cached_property
+    def apis(self) -> tuple[Upstream, ...]:
+        """Those of the settings, which make them anew each time."""
+        return self.settings.apis
 
     @classmethod
     def open(cls, settings: Settings, app: Celery) -> Context:

@@ -61,7 +61,7 @@ def pause(context: Context, upstream: str, kind: str, message: str) -> None:
 def _standing(context: Context) -> tuple[Question[list[Queue]], Question[dict[str, Health]]]:
     """What `_release` goes by: the queues that have ready jobs, and how the APIs are."""
     store = context.store
-    return store.turns.in_turn(), store.circuit.health([api.name for api in context.settings.apis])
+    return store.turns.in_turn(), store.circuit.health([api.name for api in context.apis])
 
 
 def _reason_to_stop(context: Context, epoch: str | None) -> tuple[str, str] | None:
@@ -79,7 +79,7 @@ def _reason_to_stop(context: Context, epoch: str | None) -> tuple[str, str] | No
 
 def _ways(context: Context, pins: Collection[str], health: Mapping[str, Health]) -> dict[str, Way]:
     """The doors as they stand: those of all jobs, and those of jobs that are pinned so."""
-    store, apis = context.store, context.settings.apis
+    store, apis = context.store, context.apis
     upstreams = {door: api for api in apis for pin in {"", *pins} if (door := door_at(Pin.parse(pin), api)) is not None}
     looked = store.throttle.look_at({door: api.slots for door, api in upstreams.items()})
     ways = {}
@@ -94,7 +94,7 @@ def _release(context: Context, queues: Sequence[Queue], health: Mapping[str, Hea
     """Release as many as there is room for, in one step; returns how many were."""
     store = context.store
     ways = _ways(context, {queue.pin for queue in queues}, health)
-    routing = Routing(context.settings.apis, ways)
+    routing = Routing(context.apis, ways)
     found = store.turns.contenders({queue: min(PAGE, routing.room(queue.pin)) for queue in queues})
     contenders = [one for one in found if not _pauses(context, one)]
     releases = [

@@ -51,7 +51,7 @@ def sweep(context: Context) -> None:
 
 
 def _ask(context: Context) -> None:
-    apis = context.settings.apis
+    apis = context.apis
     for _ in range(MAX_BATCHES_A_SWEEP):
         # An API that does not answer holds its asker for long. A second one in this process would only wait as well.
         if context.leaving.is_set() or all(_asking[api.name].locked() for api in apis):
@@ -88,7 +88,7 @@ def _ask_upstream(context: Context, due: Sequence[Job], api: Upstream) -> int:
 
 def _give_up_strays(context: Context, jobs: Sequence[Job]) -> None:
     """Nobody can be asked about jobs whose upstream is not in the settings, so their time runs out."""
-    names = {api.name for api in context.settings.apis}
+    names = {api.name for api in context.apis}
     for job in jobs:
         if job.upstream not in names:
             _log.warning("job=%s cannot be asked about: upstream %s is not in the settings", job.id, job.upstream)
