@@ -26,7 +26,7 @@ from jobs.store import Applied, JobStore
 from ops.chaos.relay import Relay, RelayThread
 from ops.chaos.wire import Ill, Trouble
 from tests.integration.redis_users import GuardedServer
-from tests.integration.test_store import running
+from tests.integration.stored import running
 from tests.unit.lifecycle_world import new_job
 
 DEADLINE_SECONDS = 20.0

@@ -27,7 +27,7 @@ from jobs.policy import Policy
 from jobs.server import connect, to_text
 from jobs.store import Applied, JobStore, NoSlot
 from tests.integration.store_model import HOUR, NAMES, POLICY, SEEN, SLOTS, BadLine, C, Model, MovedStore, R, U, W
-from tests.integration.test_store import add, assert_consistent, happen
+from tests.integration.stored import add, assert_consistent, happen
 from tests.unit.lifecycle_world import PICTURE, new_job
 
 # The machine --------------------------------------------------------------------------------------------------------
