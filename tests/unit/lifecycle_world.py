@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from jobs import events
 from jobs.actions import Action
@@ -62,7 +63,12 @@ def events_for(job: Job) -> Iterator[Event]:
         yield from events_of(attempt)
 
 
-def events_of(attempt: int) -> Iterator[Event]:
+@cache
+def events_of(attempt: int) -> tuple[Event, ...]:
+    return tuple(_events_of(attempt))
+
+
+def _events_of(attempt: int) -> Iterator[Event]:
     task = f"task-{attempt}"
     yield events.Commit(attempt)
     yield events.NoAnswer(attempt, "cut")
@@ -89,39 +95,42 @@ def excused(attempt: Attempt) -> bool:
 
 def check(before: World, event: Event, change: Change, after: World) -> None:
     old, new = before.job, change.job
-    said = f"{old.status} --{event}--> {new.status}: {change.detail}"
+
+    def said() -> str:
+        return f"{old.status} --{event}--> {new.status}: {change.detail}"
+
     # I1: whoever is not final has somebody who will look at it; whoever is final has a time, and a reason if it failed.
-    assert new.status.final == (new.due_at is None) == (new.finished_at is not None), said
-    assert (new.status in (Status.FAILED, Status.PARKED)) == (new.reason is not None), said
+    assert new.status.final == (new.due_at is None) == (new.finished_at is not None), said()
+    assert (new.status in (Status.FAILED, Status.PARKED)) == (new.reason is not None), said()
     # I2: where a job may be submitted, nothing committed is left that might still be accepted.
     if new.status in (Status.WAITING, Status.RELEASED, Status.SUBMITTING) and not after.ordered:
-        assert all(excused(attempt) for attempt in new.attempts), said
+        assert all(excused(attempt) for attempt in new.attempts), said()
     forgotten = {attempt.number for attempt in old.attempts} - {attempt.number for attempt in new.attempts}
-    assert all(attempt.forgettable for attempt in old.attempts if attempt.number in forgotten), said
-    assert new.commits - old.commits == isinstance(event, events.Commit), said
+    assert all(attempt.forgettable for attempt in old.attempts if attempt.number in forgotten), said()
+    assert new.commits - old.commits == isinstance(event, events.Commit), said()
     # I3: only the holder of the current attempt commits, and only while it is being uploaded.
     if isinstance(event, events.Commit):
-        assert (old.status, old.current) == (Status.SUBMITTING, event.attempt), said
+        assert (old.status, old.current) == (Status.SUBMITTING, event.attempt), said()
     # I2: an attempt never changes its upstream; so whoever asks about it asks where it was sent.
     for number in range(1, old.claims + 1):
-        assert new.door_of(number) == old.door_of(number), said
+        assert new.door_of(number) == old.door_of(number), said()
     # I5: an attempt never changes its task.
     for attempt in old.attempts:
         now = new.find_attempt(attempt.number)
-        assert now is None or attempt.task_id in (None, now.task_id), said
+        assert now is None or attempt.task_id in (None, now.task_id), said()
     # I6: one success, which nothing but a conflict questions.
     if old.status is Status.SUCCEEDED:
         conflict = new.reason is not None and new.reason.kind == CONFLICT
-        assert conflict or (new.status, new.picture) == (old.status, old.picture), said
+        assert conflict or (new.status, new.picture) == (old.status, old.picture), said()
     elif new.status is Status.SUCCEEDED:
-        assert isinstance(event, events.Collected | events.Reuse), said
-        assert old.picture is None, said
+        assert isinstance(event, events.Collected | events.Reuse), said()
+        assert old.picture is None, said()
         # I2: what has another's picture was never sent.
-        assert isinstance(event, events.Reuse) <= (not new.attempts and not new.commits), said
-    assert new.claims >= old.claims, said
+        assert isinstance(event, events.Reuse) <= (not new.attempts and not new.commits), said()
+    assert new.claims >= old.claims, said()
     # I1 of follow-ups: with the success, all that was wanted is created; whatever is created is new, and known.
-    assert tuple(one.id for one in change.follow_ups) == new.follow_ups[len(old.follow_ups) :], said
-    assert len(set(new.follow_ups)) == len(new.follow_ups), said
-    assert not change.follow_ups or new.status is Status.SUCCEEDED, said
+    assert tuple(one.id for one in change.follow_ups) == new.follow_ups[len(old.follow_ups) :], said()
+    assert len(set(new.follow_ups)) == len(new.follow_ups), said()
+    assert not change.follow_ups or new.status is Status.SUCCEEDED, said()
     if new.status is Status.SUCCEEDED:
-        assert {follow_up_id(new, action) for action in new.request.then} <= set(new.follow_ups), said
+        assert {follow_up_id(new, action) for action in new.request.then} <= set(new.follow_ups), said()
