@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 from jobs.events import Event
 from jobs.loop_store import LoopStore
-from jobs.records import Known
 from jobs.store import Applied
 from worker.http import Answer
+from worker.in_hand import InHand
 
 # So many are written together: enough to share a flush, few enough that the first does not wait long for the last.
 MAX_BATCH = 128
@@ -63,7 +63,8 @@ class Recorder:
         self._waiting: deque[_Callback] = deque()
         self._unanswered: deque[_Callback] = deque()  # and those that are being written; the oldest first
         self._timer: asyncio.TimerHandle | None = None
-        self._known: dict[str, Known] = {}  # the one that was written last comes last
+        # What was written: the next callback of the job will most likely find it so.
+        self._written = InHand(MAX_KNOWN)
         self._writer: asyncio.Task[None] | None = None
 
     def record(self, job_id: str, event: Event, say: Say) -> Answer | asyncio.Future[Answer]:
@@ -119,22 +120,15 @@ class Recorder:
         while batch := self._next_batch():
             try:
                 happened = [(one.job_id, one.event) for one in batch]
-                known = {one.job_id: self._known[one.job_id] for one in batch if one.job_id in self._known}
+                known = {one.job_id: found for one in batch if (found := self._written.take(one.job_id))}
                 outcomes = await self._store.apply_many(happened, known)
             except Exception as error:  # noqa: BLE001  (whatever is wrong, each of them is to hear of it)
                 outcomes = [error] * len(batch)
             for one, outcome in zip(batch, outcomes, strict=True):
                 one.settle(outcome if isinstance(outcome, Exception) else None)
-                self._remember(one.job_id, outcome)
+                if isinstance(outcome, Applied):
+                    self._written.keep(outcome)
             self._oldest()
-
-    def _remember(self, job_id: str, outcome: Applied | Exception) -> None:
-        """What was written, since the next callback of the job will most likely find it so."""
-        self._known.pop(job_id, None)
-        if isinstance(outcome, Applied) and outcome.known and outcome.known.name:
-            self._known[job_id] = outcome.known
-            if len(self._known) > MAX_KNOWN:
-                del self._known[next(iter(self._known))]
 
     def _next_batch(self) -> list[_Callback]:
         """The longest waiting, but for those whose time was up."""

@@ -24,7 +24,6 @@ from jobs.settings import Settings
 from jobs.store import JobStore
 from tests.integration.listening import Listening, listening, task
 from tests.integration.workbench import wait_for
-from worker import recorder
 from worker.http import MAX_BODY_BYTES
 
 
@@ -90,16 +89,6 @@ def test_the_next_callback_reads_no_record_unless_another_wrote_it(
     assert (receiver.call(progress[30]), read) == (200, [b"4", b"7"])
     job = receiver.store.get("job_1")
     assert (job.cancel_requested, job.attempt and job.attempt.progress) == (True, 30)
-
-
-def test_no_more_records_are_remembered_than_there_is_room_for(
-    receiver: Listening, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recorder, "MAX_KNOWN", 2)
-    for name in ("job_1", "job_2", "job_3"):
-        receiver.add(name)
-        assert receiver.call(task(id=f"task of {name}"), name) == 200
-    assert list(receiver.application._recorder._known) == ["job_2", "job_3"]
 
 
 def test_a_callback_for_an_attempt_of_long_ago_is_matched(receiver: Listening) -> None:
