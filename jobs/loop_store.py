@@ -8,13 +8,14 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
+from jobs.applying import Applied
 from jobs.errors import StoreUnavailable
 from jobs.events import Event
 from jobs.link import Command, Link, answers_of
 from jobs.records import NOTHING_KNOWN, RECORD, Known
 from jobs.server import WRITE_RETRY_SECONDS, WRITE_TRIES, unavailable
 from jobs.steps import Load, Orders, Save, Step, carried_out_by_a_loop
-from jobs.store import Applied, JobStore, not_refused
+from jobs.store import JobStore, not_refused
 
 
 class LoopStore:
@@ -36,7 +37,7 @@ class LoopStore:
         self, happened: Sequence[tuple[str, Event]], known: Mapping[str, Known] = NOTHING_KNOWN
     ) -> list[Applied | Exception]:
         """As `JobStore.apply_many`."""
-        return await carried_out_by_a_loop(self._store.applying(happened, known), self._ask)
+        return await carried_out_by_a_loop(self._store.applying.steps(happened, known), self._ask)
 
     async def ping(self) -> None:
         """Raises StoreUnavailable when Redis does not answer."""
@@ -70,13 +71,14 @@ class LoopStore:
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def _save_once(self, step: Save) -> Any:
-        call = ("EVALSHA", step.script.sha, len(step.keys), *step.keys, *step.args)
+        script = self._store.save_script
+        call = ("EVALSHA", script.sha, len(step.keys), *step.keys, *step.args)
         saved = self._link.ask([call])
         self._ring([Applied(write.read.job, write.written.job) for write in step.writes])
         with unavailable():
             (answer,) = await saved
             if isinstance(answer, NoScriptError):  # the server has been started again
-                _, answer = await self._answers([("SCRIPT", "LOAD", step.script.script), call])
+                _, answer = await self._answers([("SCRIPT", "LOAD", str(script.script)), call])
             elif isinstance(answer, Exception):
                 raise answer
             return not_refused(answer)

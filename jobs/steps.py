@@ -25,7 +25,6 @@ class Save:
     """What was decided, by a script that may be repeated. Answered with what it returns."""
 
     writes: Sequence[Write]
-    script: Any  # redis-py's
     keys: Sequence[str]
     args: Sequence[str | bytes]
 

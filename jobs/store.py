@@ -1,81 +1,42 @@
 """JobStore: keeps jobs in Redis; the only writer.
 
-A change is decided by `lifecycle.advance` from the record as it was read, and written by one script, which does
-nothing when somebody else wrote in between: then it is read and decided again. Each write has a name of its own, so
-that a repeated one (the reply was lost) is known for what it is.
+How events change them is in `jobs.applying`; here its steps are carried out.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import timedelta
+from typing import Any
 
 import redis
 
+from jobs.applying import Applied, Applying
 from jobs.content import content_id
-from jobs.errors import EpochLost, InvalidRequest, StoreUnavailable
-from jobs.events import Conflict, Event, Reuse
+from jobs.errors import EpochLost, InvalidRequest
+from jobs.events import Event, Reuse
 from jobs.idempotency import refused
 from jobs.idle import Idle
 from jobs.job import Job, Status
 from jobs.keys import Keys
-from jobs.lifecycle import Change, Moment, advance
 from jobs.policy import Policy
 from jobs.questions import Question, ask_all
 from jobs.records import NOTHING_KNOWN, Known, Records, known_as
 from jobs.request import BlendRequest
-from jobs.server import (
-    begun,
-    lua,
-    refusal,
-    repeatable,
-    to_ms,
-    to_text,
-    unavailable,
-)
+from jobs.server import begun, lua, refusal, repeatable, to_ms, to_text, unavailable
 from jobs.slots.circuit import Circuit
 from jobs.slots.gate import Gate
-from jobs.slots.throttle import Throttle, period
+from jobs.slots.throttle import Throttle
 from jobs.slots.turns import Turns
-from jobs.steps import Load, Orders, Save, Step, Steps, carried_out
+from jobs.steps import Load, Orders, Save, Step, carried_out
 from jobs.telling.outbox import Outbox
 from jobs.telling.webhooks import Webhooks
 from jobs.writing.creation import Creation
 from jobs.writing.deletion import Deletion
 from jobs.writing.names import new_name
-from jobs.writing.write import Write, claims
 
-# Of a record that nobody has written since it was created.
-FIRST_VERSION = "1"
 NO_REUSES: Mapping[str, Reuse] = {}
-# Every lost race means that somebody else moved the job; so many in a row mean that something is wrong.
-MAX_RACES = 50
-
-
-class Applied(NamedTuple):
-    """What an event came to. `before` is `after` when it meant nothing to the job; `known` is the record since then."""
-
-    before: Job
-    after: Job
-    known: Known | None = None
-
-    @property
-    def changed(self) -> bool:
-        return self.before is not self.after
-
-    @property
-    def freed_slot(self) -> bool:
-        return self.before.status.holds_slot and not self.after.status.holds_slot
-
-
-class NoSlot(Exception):
-    """Every slot is held: the job was not released. Not an error, and it does not leave dispatch."""
-
-
-class BudgetSpent(Exception):
-    """The job's campaign has had all the submissions that it may have. Likewise."""
 
 
 class JobStore(Records):
@@ -95,8 +56,7 @@ class JobStore(Records):
     ) -> None:
         super().__init__(client, keys or Keys())
         self.policy = policy
-        # SystemRandom lets the interpreter's lock go for each number, which here only spreads what is tried again.
-        self._chance = chance or random.Random()  # noqa: S311
+        self.applying = Applying(self.keys, policy, self._clock, chance)
         self.gate = Gate(client, self.keys, self.find_many)
         self.circuit = Circuit(client, self.keys)
         self.throttle = Throttle(client, self.keys, policy)
@@ -104,9 +64,7 @@ class JobStore(Records):
         self.idle = Idle(client, self.keys)
         self.webhooks = Webhooks(client, self.keys)
         self.outbox = Outbox(client, self.keys)
-        self._of_all_jobs = _of_all_jobs(self.keys)
-        self._tells = False  # as long as no webhook is heard of, nothing is made for them
-        self._save_script = client.register_script(lua("new_jobs", "save"))
+        self.save_script = client.register_script(lua("new_jobs", "save"))
         self._create_script = client.register_script(lua("new_jobs", "create"))
         self._delete_script = client.register_script(lua("delete"))
         self._take_due_script = client.register_script(lua("take_due"))
@@ -153,7 +111,7 @@ class JobStore(Records):
     def creation(self, jobs: Sequence[Job], epoch: str | None, reuses: Mapping[str, Reuse] = NO_REUSES) -> Creation:
         """What `create` does, made ready to `begin`; at least one job."""
         name = new_name()
-        then = [self._first_write(job, reuses[job.id], name) for job in jobs if job.id in reuses]
+        then = [self.applying.first_write(job, reuses[job.id], name) for job in jobs if job.id in reuses]
         return Creation.of(self.keys, jobs, epoch, then)
 
     def begin(self, creation: Creation) -> Callable[[], list[bool | InvalidRequest]]:
@@ -211,28 +169,7 @@ class JobStore(Records):
         Returns:
             for each what it came to, or what `apply` raises. One that fails holds up none of the others.
         """
-        return carried_out(self.applying(happened, known), self._ask)
-
-    def applying(
-        self, happened: Sequence[tuple[str, Event]], known: Mapping[str, Known] = NOTHING_KNOWN
-    ) -> Steps[list[Applied | Exception]]:
-        """The steps of `apply_many`."""
-        outcomes: dict[int, Applied | Exception] = {}
-        races: dict[int, int] = {}
-        while len(outcomes) < len(happened):
-            turn = _first_of_each_job(happened, outcomes)
-            tried = yield from self._try([happened[one] for one in turn], known)
-            for place, outcome in zip(turn, tried, strict=True):
-                if outcome is not None:
-                    outcomes[place] = outcome
-                    continue
-                races[place] = races.get(place, 0) + 1
-                if races[place] >= MAX_RACES:
-                    outcomes[place] = StoreUnavailable(
-                        f"job {happened[place][0]}: {MAX_RACES} writers in a row were faster; try again"
-                    )
-            known = NOTHING_KNOWN  # somebody has written since
-        return [outcomes[place] for place in range(len(happened))]
+        return carried_out(self.applying.steps(happened, known), self._ask)
 
     def delete(self, job_ids: Sequence[str], as_read: Sequence[Job] | None = None) -> int:
         """Forget finished jobs, with their histories and what they have claimed. Returns how many were forgotten.
@@ -294,18 +231,10 @@ class JobStore(Records):
         match step:
             case Load(job_ids):
                 return self._load(job_ids)
-            case Save(_, script, keys, args):
-                return repeatable(lambda: not_refused(script(keys=keys, args=args)))
+            case Save(_, keys, args):
+                return repeatable(lambda: not_refused(self.save_script(keys=keys, args=args)))
             case Orders(count):
                 return self.next_orders(count)
-
-    def _first_write(self, job: Job, event: Event, name: str) -> Write:
-        """What happens to a job in the step that creates it."""
-        now = job.created_at
-        change = advance(job, event, Moment(now, self._chance.random(), self.policy))
-        if change is None:
-            raise ValueError(f"job {job.id}: {type(event).__name__} cannot happen to a new job")
-        return Write.of(self.keys, Known(job, FIRST_VERSION), change, event, now, name, tell=True, created=True)
 
     def _begin(self, creation: Creation) -> Callable[[], Any]:
         if creation.then:
@@ -316,123 +245,10 @@ class JobStore(Records):
         """Create jobs, and let it happen to them what is to happen in the same step."""
         pipeline = self._redis.pipeline(transaction=True)
         self._create_script(keys=creation.keys, args=creation.args, client=pipeline)
-        self._save_script(*self._save_call(creation.then, creation.jobs[0].created_at), client=pipeline)
+        self.save_script(*self.applying.save_call(creation.then, creation.jobs[0].created_at), client=pipeline)
         created, answers = pipeline.execute()
         not_refused(answers)
         return created
-
-    def _try(
-        self, happened: Sequence[tuple[str, Event]], known: Mapping[str, Known]
-    ) -> Steps[list[Applied | Exception | None]]:
-        """Decide and write once, each job at most once; reads what is not known. None where somebody else wrote."""
-        try:
-            now, found = yield from self._recall([job_id for job_id, _ in happened], known)
-        except StoreUnavailable as error:
-            return [error] * len(happened)
-        name = new_name()
-        outcomes: dict[int, Applied | Exception | None] = {}
-        writes: dict[int, Write] = {}
-        for place, ((job_id, event), record) in enumerate(zip(happened, found, strict=True)):
-            try:
-                read = record if isinstance(record, Known) else known_as(job_id, record)
-                change = advance(read.job, event, Moment(now, self._chance.random(), self.policy))
-                if change is None:
-                    # What means nothing to a record that may be old may mean something to the newest.
-                    outcomes[place] = None if read is record else Applied(read.job, read.job, read)
-                else:
-                    change = yield from self._with_orders(change)
-                    writes[place] = Write.of(self.keys, read, change, event, now, name, tell=self._tells)
-            except Exception as error:  # noqa: BLE001  (whatever is wrong with one is no reason to fail the others)
-                outcomes[place] = error
-        saved = yield from self._save(list(writes.values()), now)
-        outcomes |= zip(writes, saved, strict=True)
-        return [outcomes[place] for place in range(len(happened))]
-
-    def _recall(self, job_ids: Sequence[str], known: Mapping[str, Known]) -> Steps[tuple[datetime, Sequence[Any]]]:
-        """As `_load`; without a round trip where all of it is known."""
-        unknown = [job_id for job_id in job_ids if job_id not in known]
-        now = self._clock.now()
-        read: dict[str, Any] = {}
-        if unknown or now is None:
-            now, found = yield Load(unknown)
-            read = dict(zip(unknown, found, strict=True))
-        return now, [known.get(job_id) or read[job_id] for job_id in job_ids]
-
-    def _with_orders(self, change: Change) -> Steps[Change]:
-        """The follow-ups of a change with their places in the order of all jobs."""
-        if not change.follow_ups:
-            return change
-        first = yield Orders(len(change.follow_ups))
-        placed = (job.but(order=order) for order, job in enumerate(change.follow_ups, first))
-        return change._replace(follow_ups=tuple(placed))
-
-    def _save(self, writes: Sequence[Write], now: datetime) -> Steps[list[Applied | Exception | None]]:
-        """Write what was decided, in one round trip. None where somebody else wrote in between."""
-        if not writes:
-            return []
-        try:
-            answers = yield Save(writes, self._save_script, *self._save_call(writes, now))
-        except (StoreUnavailable, redis.ResponseError) as error:
-            return [error] * len(writes)
-        outcomes = []
-        for write, answer in zip(writes, answers, strict=True):
-            outcomes.append((yield from self._outcome(write, answer)))
-        return outcomes
-
-    def _save_call(self, writes: Sequence[Write], now: datetime) -> tuple[list[str], list[str | bytes]]:
-        """The script's KEYS and ARGV."""
-        keys = [*self._of_all_jobs, self.keys.answers_in(period(now)), self.keys.contents]
-        args: list[str | bytes] = []
-        for write in writes:
-            keys += write.keys
-            args += write.args
-        return keys, args
-
-    def _outcome(self, write: Write, answer: Sequence[Any]) -> Steps[Applied | Exception | None]:
-        before = write.read.job
-        match [to_text(part) for part in answer]:
-            case ["saved"]:
-                return Applied(before, write.written.job, write.written)
-            case ["stale"]:
-                return None
-            case ["untold"]:  # there are webhooks: from now on they are told of every end
-                self._tells = True
-                return None
-            case ["full"]:
-                return NoSlot()
-            case ["void"]:
-                return Applied(before, before)
-            case ["spent"]:
-                return BudgetSpent()
-            case ["conflict", owner]:
-                return (yield from self._conflict(before, write.written.job, owner))
-            case ["error", words]:
-                return redis.ResponseError(words)
-            case other:
-                return AssertionError(f"save.lua answered {other!r}")
-
-    def _conflict(self, job: Job, wanted: Job, owner: str) -> Steps[Applied | Exception]:
-        """I5: a task, or a picture, has one job. Neither of two can be trusted to have its own, so both are parked."""
-        what = " and ".join(f"{name} {claimed}" for name, claimed in claims(job, wanted).items())
-        parked = yield from self.applying(
-            [(owner, Conflict(other=job.id, what=what)), (job.id, Conflict(other=owner, what=what))]
-        )
-        return next((outcome for outcome in parked if isinstance(outcome, Exception)), parked[1])
-
-
-def _first_of_each_job(happened: Sequence[tuple[str, Event]], done: Collection[int]) -> list[int]:
-    """The next to happen: what happens to one job happens in order, each on the record that the last one left."""
-    first: dict[str, int] = {}
-    for place, (job_id, _) in enumerate(happened):
-        if place not in done:
-            first.setdefault(job_id, place)
-    return list(first.values())
-
-
-def _of_all_jobs(keys: Keys) -> list[str]:
-    """The keys that save.lua always takes, up to the ones that change with the time."""
-    indexes = [keys.door().slots, keys.counts, keys.tasks, keys.pictures, keys.contenders]
-    return [*indexes, keys.changes, keys.webhooks, keys.notices, keys.outbox, keys.answers]
 
 
 def _created(job: Job, answer: Any) -> bool | InvalidRequest:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from jobs.actions import Action
+from jobs.applying import Applied
 from jobs.errors import InvalidRequest
 from jobs.job import Job
 from jobs.keys import Keys
@@ -25,7 +26,6 @@ from jobs.pictures.images import Check
 from jobs.pictures.picture_formats import check_picture
 from jobs.request import BlendRequest
 from jobs.settings import Settings
-from jobs.store import Applied
 from jobs.telling.changes import Changed
 from producer.client import DEFAULT_CAMPAIGN, Producer
 from producer.enqueueing import BATCH_JOBS

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from jobs.actions import Action
+from jobs.applying import Applied
 from jobs.epoch import Epoch
 from jobs.errands import Errands
 from jobs.errors import InvalidRequest, PictureMissing, StoreForbidden, StoreUnavailable
@@ -33,7 +34,7 @@ from jobs.request import BlendRequest
 from jobs.schedules import Schedules
 from jobs.server import connect, without_password
 from jobs.settings import Settings
-from jobs.store import Applied, JobStore
+from jobs.store import JobStore
 from jobs.telling.changes import MAX_BLOCK_SECONDS, Changed
 from producer.campaign import check_name
 from producer.carrying_on import carry_on, read_actions

@@ -10,13 +10,14 @@ from itertools import islice
 
 from pydantic import ValidationError
 
+from jobs.applying import Applied
 from jobs.errors import BlendqError, UsageError
 from jobs.events import Cancel, Event, Retry
 from jobs.job import RETRIABLE, Job, Status
 from jobs.plain_words import in_plain_words
 from jobs.slots.pause import PERSON, Pause
 from jobs.slots.plan import Plan
-from jobs.store import Applied, JobStore
+from jobs.store import JobStore
 from producer.campaign import summary
 
 # So many share two round trips and one flush to the disk.

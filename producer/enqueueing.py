@@ -7,6 +7,7 @@ from contextlib import closing
 from itertools import islice
 from typing import NamedTuple
 
+from jobs.applying import Applied
 from jobs.epoch import Epoch
 from jobs.errors import InvalidRequest, RowProblem
 from jobs.events import Act, Event, Reuse
@@ -14,7 +15,7 @@ from jobs.follow_ups import missing
 from jobs.job import Job
 from jobs.pictures.images import ImageStore
 from jobs.request import BlendRequest
-from jobs.store import Applied, JobStore
+from jobs.store import JobStore
 from producer.ahead import Step, one_ahead
 from producer.identity import job_id
 from producer.manifests.manifest import Row, with_known_upstreams

@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from jobs.applying import Applied
 from jobs.errands import COLLECTS, CONTROL, must_call
 from jobs.errors import StoreUnavailable
 from jobs.limits import Buckets
 from jobs.link import Link, answers_of
 from jobs.queue import ALL_JOBS, Wakeups
 from jobs.slots.gate import Gate
-from jobs.store import Applied
 from worker.waking import lets_jobs_go, with_pictures
 
 LOG_LINES_PER_SECOND = 1.0

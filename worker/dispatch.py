@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 
+from jobs.applying import Applied, BudgetSpent, NoSlot
 from jobs.errors import EpochLost
 from jobs.events import Release
 from jobs.questions import Question
@@ -13,7 +14,6 @@ from jobs.slots.circuit import Health
 from jobs.slots.flow import room
 from jobs.slots.pins import Pin, Queue, Routing, Way, door_at
 from jobs.slots.plan import Contender, next_in_turn
-from jobs.store import Applied, BudgetSpent, NoSlot
 from worker.context import Context
 
 PAGE = 100

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from jobs.applying import Applied
 from jobs.records import Known
-from jobs.store import Applied
 
 
 class InHand:

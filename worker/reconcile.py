@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from jobs.applying import Applied
 from jobs.attempt import TaskStatus
 from jobs.events import AnswerKind, Deadline, Event, LeaseEnd, PatienceEnd, TaskMissing, TaskSeen, Withdrawn
 from jobs.job import Job, Status
 from jobs.settings import OnQueued
-from jobs.store import Applied
 from jobs.upstreams import Upstream
 from worker.context import Context
 from worker.cores import ask_for_cores

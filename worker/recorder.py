@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jobs.applying import Applied
 from jobs.events import Event
 from jobs.loop_store import LoopStore
-from jobs.store import Applied
 from worker.http import Answer
 from worker.in_hand import InHand
 

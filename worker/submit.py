@@ -12,10 +12,10 @@ import logging
 import time
 from typing import assert_never
 
+from jobs.applying import Applied
 from jobs.errors import BlendqError, JobNotFound, PictureMissing, StoreUnavailable
 from jobs.events import PAUSING, TAKING, Answer, AnswerKind, Claim, Commit, NoAnswer
 from jobs.job import Job, Status
-from jobs.store import Applied
 from worker.carrying_on import CannotCarryOnError, action_body
 from worker.context import Context
 from worker.dispatch import pause

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from jobs.applying import Applied
 from jobs.job import Job, Status
 from jobs.queue import Wakeups
-from jobs.store import Applied, JobStore
+from jobs.store import JobStore
 
 
 def _has_a_picture(applied: Applied) -> bool:

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
+from jobs.applying import Applied
 from jobs.errors import BlendqError, UsageError
 from jobs.ids import ID
 from jobs.job import Job, Status
 from jobs.pictures.images import StoredImage
 from jobs.report import parent_json, result, rfc3339
 from jobs.request import BlendRequest
-from jobs.store import Applied, JobStore
+from jobs.store import JobStore
 from jobs.upstreams import check_named
 from ops.cli.job_view import job_lines
 from ops.cli.options import reuse_option

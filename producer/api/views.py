@@ -8,11 +8,11 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from jobs.actions import Action
+from jobs.applying import Applied
 from jobs.history import HistoryEntry
 from jobs.job import Job, Status
 from jobs.pictures.images import StoredImage
 from jobs.report import parent_json, rfc3339
-from jobs.store import Applied
 from producer.control import Ordered
 from producer.report import whole_record
 

@@ -103,7 +103,7 @@ class CutReplies:
 def happens_before_it_is_repeated(store: JobStore, monkeypatch: pytest.MonkeyPatch, *happened: Event) -> None:
     """The reply of the next write is lost, and this happens to the job before it is asked for again."""
     meanwhile = list(happened)
-    script = store._save_script
+    script = store.save_script
 
     def lose_the_reply(**named: Any) -> Any:
         answer = script(**named)
@@ -114,7 +114,7 @@ def happens_before_it_is_repeated(store: JobStore, monkeypatch: pytest.MonkeyPat
             raise redis.ConnectionError("the reply was lost")
         return answer
 
-    monkeypatch.setattr(store, "_save_script", lose_the_reply)
+    monkeypatch.setattr(store, "save_script", lose_the_reply)
 
 
 def running(task_id: str, progress: int) -> Event:

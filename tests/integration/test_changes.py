@@ -59,7 +59,7 @@ def test_a_change_is_told_when_people_see_another_job(store: JobStore) -> None:
 def test_a_write_that_is_repeated_is_told_once(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reply was lost."""
     add(store, "job_1")
-    script = store._save_script
+    script = store.save_script
     lost: list[object] = []
 
     def loses_the_first_reply(keys: list[str], args: list[str]) -> object:
@@ -69,7 +69,7 @@ def test_a_write_that_is_repeated_is_told_once(store: JobStore, monkeypatch: pyt
             raise redis.ConnectionError("the reply is lost")
         return answer
 
-    monkeypatch.setattr(store, "_save_script", loses_the_first_reply)
+    monkeypatch.setattr(store, "save_script", loses_the_first_reply)
     assert store.apply("job_1", events.Cancel()).changed
     add(store, "job_1")  # nor is what was there already
     assert told(store) == [("job_1", Status.WAITING, None), ("job_1", Status.CANCELLED, None)]

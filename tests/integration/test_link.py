@@ -15,6 +15,7 @@ import redis
 
 from jobs import events
 from jobs import link as room
+from jobs.applying import Applied
 from jobs.errors import StoreForbidden
 from jobs.job import Status
 from jobs.keys import Keys
@@ -22,7 +23,7 @@ from jobs.link import Link, answers_of
 from jobs.loop_store import LoopStore
 from jobs.policy import Policy
 from jobs.server import connect, lua
-from jobs.store import Applied, JobStore
+from jobs.store import JobStore
 from ops.chaos.relay import Relay, RelayThread
 from ops.chaos.wire import Ill, Trouble
 from tests.integration.redis_users import GuardedServer
@@ -144,7 +145,7 @@ def test_the_store_writes_by_it_and_rings_with_each_write(redis_url: str, keys: 
 def test_a_server_without_the_script_is_told_it(redis_url: str, keys: Keys) -> None:
     """As after a restart: what was asked is written all the same."""
     store = _store(redis_url, keys)
-    store._save_script = store._redis.register_script(lua("new_jobs", "save") + f"-- {uuid.uuid4()}")
+    store.save_script = store._redis.register_script(lua("new_jobs", "save") + f"-- {uuid.uuid4()}")
 
     async def work() -> None:
         link = Link(redis_url)

@@ -127,14 +127,14 @@ def test_whoever_begins_to_listen_is_told_of_the_very_next_end(
     jobs = ["job_1", "job_2", "job_3"]
     for job_id in jobs:
         add(store, job_id)
-    script, answers = store._save_script, []
+    script, answers = store.save_script, []
 
     def listen(**call: Any) -> Any:
         (answer,) = script(**call)
         answers.append((to_text(answer[0]), b"notice" in call["args"][-1]))
         return [answer]
 
-    monkeypatch.setattr(store, "_save_script", listen)
+    monkeypatch.setattr(store, "save_script", listen)
     cancel(store, "job_1")
     store.webhooks.add(endpoint.url)
     cancel(store, "job_2", "job_3")

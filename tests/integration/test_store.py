@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs import events
+from jobs.applying import BudgetSpent
 from jobs.attempt import TaskStatus
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.events import AnswerKind, Event
@@ -20,7 +21,7 @@ from jobs.job import Status
 from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.server import connect, to_ms
-from jobs.store import BudgetSpent, JobStore
+from jobs.store import JobStore
 from tests.integration.stored import (
     UPLOADED,
     CutReplies,
@@ -123,7 +124,7 @@ def test_a_commit_under_a_lost_lease_fails(store: JobStore) -> None:
 def test_a_lost_reply_counts_as_won(store: JobStore) -> None:
     add(store)
     store.apply("job_1", events.Release())
-    store._save_script = CutReplies(store._save_script, 1)  # type: ignore[assignment]
+    store.save_script = CutReplies(store.save_script, 1)  # type: ignore[assignment]
     assert store.apply("job_1", events.Claim("w1")).changed
     assert store.get("job_1").claims == 1
     assert len(store.history("job_1")) == 3

@@ -10,11 +10,12 @@ import redis
 from pydantic import ValidationError
 
 from jobs import events
+from jobs.applying import Applied
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.job import Status
 from jobs.policy import Policy
 from jobs.server import connect
-from jobs.store import Applied, JobStore
+from jobs.store import JobStore
 from tests.integration.stored import UPLOADED, CutReplies, add, assert_consistent, happen, running
 
 
@@ -87,7 +88,7 @@ def test_two_jobs_of_one_batch_with_one_task_are_both_parked(store: JobStore, cl
 def test_a_lost_reply_of_a_batch_counts_as_won_for_each(store: JobStore, client: redis.Redis) -> None:
     names = ["job_1", "job_2", "job_3"]
     upload(store, *names)
-    store._save_script = CutReplies(store._save_script, 1)  # type: ignore[assignment]
+    store.save_script = CutReplies(store.save_script, 1)  # type: ignore[assignment]
     outcomes = store.apply_many([(name, running(f"task of {name}", 10)) for name in names])
     assert all(isinstance(outcome, Applied) and outcome.changed for outcome in outcomes)
     assert [len(store.history(name)) for name in names] == [5, 5, 5]

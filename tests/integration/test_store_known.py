@@ -8,10 +8,11 @@ import pytest
 import redis
 
 from jobs import events, server
+from jobs.applying import Applied
 from jobs.errors import JobNotFound
 from jobs.events import Event
 from jobs.job import Status
-from jobs.store import Applied, JobStore
+from jobs.store import JobStore
 from tests.integration.stored import add, happen
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from jobs import events
+from jobs.applying import Applied, NoSlot
 from jobs.attempt import TaskStatus
 from jobs.doors import DEFAULT
 from jobs.errors import StoreUnavailable
@@ -25,7 +26,7 @@ from jobs.job import Picture, Status
 from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.server import connect, to_text
-from jobs.store import Applied, JobStore, NoSlot
+from jobs.store import JobStore
 from tests.integration.store_model import HOUR, NAMES, POLICY, SEEN, SLOTS, BadLine, C, Model, MovedStore, R, U, W
 from tests.integration.stored import add, assert_consistent, happen
 from tests.unit.lifecycle_world import PICTURE, new_job
@@ -308,13 +309,13 @@ class StoreMachine(RuleBasedStateMachine):
         return events[pick // 3 % len(events)]
 
     def _line(self, before: int = 0, after: int = 0) -> BadLine:
-        self._script = self.store._save_script
+        self._script = self.store.save_script
         line = BadLine(self._script, before, after)
-        self.store._save_script = line  # type: ignore[assignment]
+        self.store.save_script = line  # type: ignore[assignment]
         return line
 
     def _mend(self) -> None:
-        self.store._save_script = self._script
+        self.store.save_script = self._script
         self.store.overtaken_by = None
 
     # What holds after each rule
@@ -413,12 +414,12 @@ def test_a_commit_that_is_overtaken_while_its_reply_is_lost_is_taken_back(store:
     """The worker is told no, so it holds the last byte back and says so: the job does not wait for an answer."""
     add(store)
     happen(store, "job_1", *UPLOADED[:2])
-    script = store._save_script
+    script = store.save_script
 
     def cancel() -> None:
-        store._save_script = script
+        store.save_script = script
         store.apply("job_1", events.Cancel())
 
-    store._save_script = BadLine(script, after=1, meanwhile=cancel)  # type: ignore[assignment]
+    store.save_script = BadLine(script, after=1, meanwhile=cancel)  # type: ignore[assignment]
     assert not store.apply("job_1", events.Commit(1)).changed
     assert happen(store, "job_1", events.Answer(1, AnswerKind.NOT_SENT)).status is Status.CANCELLED

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from jobs import events
+from jobs.applying import BudgetSpent, NoSlot
 from jobs.doors import DEFAULT
 from jobs.events import AnswerKind
 from jobs.job import Status
@@ -17,7 +18,7 @@ from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.request import Mode
 from jobs.slots.plan import Plan
-from jobs.store import BudgetSpent, JobStore, NoSlot
+from jobs.store import JobStore
 from tests.integration.stored import UPLOADED, add, happen, ready
 from tests.unit.lifecycle_world import new_job
 

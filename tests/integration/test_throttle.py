@@ -78,7 +78,7 @@ def test_each_answer_is_counted_once_also_when_the_reply_of_its_write_is_lost(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     committed(store, "a", "b", "c", "d")
-    script = store._save_script
+    script = store.save_script
     lost: list[object] = []
 
     def lose_first_reply(**call: object) -> object:
@@ -88,7 +88,7 @@ def test_each_answer_is_counted_once_also_when_the_reply_of_its_write_is_lost(
             raise redis.ConnectionError("the reply was lost")
         return answer
 
-    monkeypatch.setattr(store, "_save_script", lose_first_reply)
+    monkeypatch.setattr(store, "save_script", lose_first_reply)
     store.apply("a", events.Answer(1, AnswerKind.ACCEPTED, "task-a", code=1))
     assert lost
     store.apply("a", events.Answer(1, AnswerKind.ACCEPTED, "task-a", code=1))

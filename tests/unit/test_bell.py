@@ -9,13 +9,13 @@ from typing import Any, cast
 import pytest
 import redis
 
+from jobs.applying import Applied
 from jobs.errands import COLLECTS, CONTROL, Errands
 from jobs.job import Status
 from jobs.keys import Keys
 from jobs.link import Command, Link
 from jobs.queue import Wakeups
 from jobs.slots.gate import Gate
-from jobs.store import Applied
 from tests.unit.test_waking import COLLECTING, job
 from worker.bell import Bell
 

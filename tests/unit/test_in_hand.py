@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from jobs.applying import Applied
 from jobs.job import Job
 from jobs.records import Known
 from jobs.request import BlendRequest
-from jobs.store import Applied
 from worker.in_hand import InHand
 
 

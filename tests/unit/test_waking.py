@@ -7,11 +7,12 @@ from typing import Any, cast
 
 import pytest
 
+from jobs.applying import Applied
 from jobs.attempt import Attempt
 from jobs.job import Job, Status
 from jobs.queue import Wakeups
 from jobs.request import BlendRequest
-from jobs.store import Applied, JobStore
+from jobs.store import JobStore
 from worker.waking import wake_up
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
