@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from jobs.applying import Applying
 from jobs.link import Link
 from jobs.store import JobStore
 from tests.integration.attacking import NEW, OLD, Listen, ask, code, head
@@ -71,8 +72,9 @@ def test_a_forgery_costs_no_io(listen: Listen, monkeypatch: pytest.MonkeyPatch) 
     def touched(*_: object) -> None:
         raise AssertionError("the store was asked")
 
-    for name in ("applying", "find", "ping", "get"):
+    for name in ("find", "ping", "get"):
         monkeypatch.setattr(JobStore, name, touched)
+    monkeypatch.setattr(Applying, "steps", touched)
     monkeypatch.setattr(Link, "ask", touched)
     for path in (receiver.path()[:-1] + "!", receiver.path()[:-1], "/", "/livez/"):
         assert code(ask(receiver, head(path, length=MAX_BODY_BYTES))) == 404

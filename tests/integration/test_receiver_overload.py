@@ -9,10 +9,10 @@ from functools import partial
 
 import pytest
 
+from jobs.applying import Applying
 from jobs.errors import StoreUnavailable
 from jobs.job import Status
 from jobs.keys import Keys
-from jobs.store import JobStore
 from tests.integration.attacking import PROMPT_SECONDS, SOON_SECONDS, Listen, SlowStore, code, head
 from tests.integration.listening import everything, task
 from tests.integration.workbench import wait_for
@@ -107,7 +107,7 @@ def test_whatever_breaks_inside_a_stranger_hears_only_later(
     def broken(*_: object) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(JobStore, "applying", broken)
+    monkeypatch.setattr(Applying, "steps", broken)
     assert receiver.call(task()) == 503
     assert "a defect" in caplog.text
     assert receiver.path() not in caplog.text
@@ -121,6 +121,6 @@ def test_a_storm_of_failures_does_not_fill_the_log(
     def away(*_: object) -> None:
         raise StoreUnavailable("Redis does not answer")
 
-    monkeypatch.setattr(JobStore, "applying", away)
+    monkeypatch.setattr(Applying, "steps", away)
     assert {receiver.call(task()) for _ in range(100)} == {503}
     assert 1 <= caplog.text.count("not recorded") < 50
