@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,8 @@ from hiredis import pack_command
 from redis.client import Pipeline
 from redis.commands.core import Script as RedisScript
 from redis.exceptions import NoScriptError
+
+from jobs.net import kernel_waits
 
 # So long after its last answer a connection is used without a look at it, unless another has failed since. That the
 # server went away in this time, the call itself finds out, as if it had gone during the call.
@@ -162,8 +163,7 @@ def watched_by_the_kernel(connection: Any) -> None:
     """
     sock, seconds = connection._sock, connection.socket_timeout  # noqa: SLF001
     if os.name == "posix" and not isinstance(sock, ssl.SSLSocket):
-        whole, part = divmod(seconds, 1)
-        for what in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            sock.setsockopt(socket.SOL_SOCKET, what, struct.pack("ll", int(whole), int(part * 1_000_000)))
+        for wait in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            kernel_waits.bound(sock, wait, seconds)
         sock.settimeout(None)
     connection.on_connect()

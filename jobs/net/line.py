@@ -10,19 +10,20 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+
+from jobs.net import kernel_waits
 
 READ_BYTES = 64 << 10
 
 # How long the next wait may take, given how long it may take by itself; all in seconds. Nothing left: not above 0.
 Limit = Callable[[float], float]
 
-_TIMEVAL = struct.Struct("@ll")
 _SHORTEST_SECONDS = 0.001  # a timeval of 0 is no bound at all
 _OUT_OF_TIME = (TimeoutError, BlockingIOError)  # Python's words, and the kernel's
 _OVER = "the time for the whole call is over"
@@ -66,17 +67,11 @@ class Line:
         self._bounds: dict[int, float] = {}
         self._tls = False
         self._socket = socket.socket(family, socket.SOCK_STREAM)
-        try:
+        with self._connecting():
             self._socket.settimeout(self._left(waits.connect, httpx.ConnectTimeout))
             self._socket.connect(address)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.settimeout(None)
-        except OSError as error:
-            self.close()
-            raise _no_connection(error) from error
-        except BaseException:
-            self.close()
-            raise
 
     def start_tls(self, context: ssl.SSLContext, name: str) -> None:
         """From now on in secret, with whom the name says.
@@ -84,15 +79,9 @@ class Line:
         Raises:
             httpx.ConnectError, httpx.ConnectTimeout: the other side speaks no TLS, or is another.
         """
-        try:
+        with self._connecting():
             self._socket.settimeout(self._left(self._waits.connect, httpx.ConnectTimeout))
             self._socket = context.wrap_socket(self._socket, server_hostname=name)
-        except OSError as error:
-            self.close()
-            raise _no_connection(error) from error
-        except BaseException:
-            self.close()
-            raise
         self._tls = True
 
     def send(self, data: bytes) -> None:
@@ -138,6 +127,18 @@ class Line:
     def close(self) -> None:
         self._socket.close()
 
+    @contextmanager
+    def _connecting(self) -> Iterator[None]:
+        """Nothing is left open where it fails."""
+        try:
+            yield
+        except OSError as error:
+            self.close()
+            raise _no_connection(error) from error
+        except BaseException:
+            self.close()
+            raise
+
     def _left(self, seconds: float, too_late: type[httpx.TimeoutException]) -> float:
         left = self.limit(seconds)
         if left <= 0:
@@ -148,9 +149,30 @@ class Line:
         if self._tls:
             self._socket.settimeout(seconds)
         elif self._bounds.get(wait) != seconds:
-            whole = int(seconds)
-            self._socket.setsockopt(socket.SOL_SOCKET, wait, _TIMEVAL.pack(whole, int((seconds - whole) * 1_000_000)))
+            kernel_waits.bound(self._socket, wait, seconds)
             self._bounds[wait] = seconds
+
+
+T = TypeVar("T")
+Connected = TypeVar("Connected", bound=Line)
+
+
+def first_connected(places: Sequence[T], connect: Callable[[T], Connected]) -> Connected:
+    """A line to the first of these places where somebody is; what the last one says where nobody is.
+
+    Args:
+        places: at least one.
+        connect: makes the line.
+
+    Raises:
+        httpx.ConnectError, httpx.ConnectTimeout: nobody is reached at any of them.
+    """
+    for place in places[:-1]:
+        try:
+            return connect(place)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            continue
+    return connect(places[-1])
 
 
 def _no_connection(error: OSError) -> httpx.TransportError:

@@ -17,7 +17,7 @@ import httpx
 from jobs.errors import BlendqError
 from jobs.net.addresses import AddressRules, Target
 from jobs.net.http1 import Answer, Header, request_head
-from jobs.net.line import Line, Waits, tls_context
+from jobs.net.line import Line, Waits, first_connected, tls_context
 
 READ_TIMEOUT_SECONDS = 10.0  # so long, at most, until a worker that is to leave does
 # A sender that drips is ended: after so long its average must be at least this.
@@ -154,12 +154,7 @@ class Outbound:
 
     def _connected(self, addresses: Sequence[str], port: int, pace: Pace) -> Line:
         share = 1 / len(addresses)
-        for address in addresses[:-1]:
-            try:
-                return _PacedLine(address, port, self.waits, pace, share)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                continue
-        return _PacedLine(addresses[-1], port, self.waits, pace, share)
+        return first_connected(addresses, lambda address: _PacedLine(address, port, self.waits, pace, share))
 
     def _addresses(self, target: Target, pace: Pace) -> list[str]:
         pace.progress()

@@ -24,12 +24,6 @@ from jobs.server import begun, connect, unavailable
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[RedisClient]:
-    with connect(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
 def other(redis_url: str) -> Iterator[RedisClient]:
     with connect(redis_url) as client:
         yield client

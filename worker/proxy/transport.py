@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from jobs.net.http1 import Answer, request_head
-from jobs.net.line import Limit, Line, Waits, tls_context
+from jobs.net.line import Limit, Line, Waits, first_connected, tls_context
 
 # Names of request extensions.
 DEADLINE = "blendq.deadline"
@@ -182,13 +182,8 @@ class BoundedTransport(httpx.BaseTransport):
 
     def _connected(self, host: str, port: int, limit: Limit) -> Line:
         places = self._places.find(host, port)
-        for family, address in places[:-1]:
-            try:
-                return Line(family, address, self._waits, limit)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                continue
         try:
-            return Line(*places[-1], self._waits, limit)
+            return first_connected(places, lambda place: Line(*place, self._waits, limit))
         except (httpx.ConnectError, httpx.ConnectTimeout):
             self._places.forget(host, port)
             raise
