@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -95,7 +96,7 @@ class LocalStack:
         settings = sandbox_settings(settings, sandbox) if sandbox else settings
         self.settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
         self.logs = self.settings.data_dir / "logs"
-        self._children: list[Child] = []
+        self._children: dict[str, list[Child]] = {}  # of each part
         self._server: EmbeddedServer | None = None
         self._exits = ExitStack()
 
@@ -141,8 +142,8 @@ class LocalStack:
         if self._needs_receiver():
             listening.append(self._start("receiver", [], env))
         # Not one after the other: a job that is early for the sandbox, or a callback for the receiver, is tried again.
-        for name in ("worker", "beat", *(["scheduler"] if scheduler else [])):
-            self._start(name, None, env)
+        for part in (*["worker"] * self.settings.workers, "beat", *(["scheduler"] if scheduler else [])):
+            self._start(part, None, env)
         for child in listening:
             child.wait_until_ready()
 
@@ -163,12 +164,14 @@ class LocalStack:
         """Without a public address nobody would call it."""
         return self._sandbox is not None or self.settings.public_url is not None
 
-    def _start(self, name: str, announcing: Sequence[str] | None, env: Mapping[str, str]) -> Child:
+    def _start(self, part: str, announcing: Sequence[str] | None, env: Mapping[str, str]) -> Child:
+        alike = self._children.setdefault(part, [])
+        name = f"{part}-{len(alike) + 1}" if alike else part
         options = [] if announcing is None else ["--announce-file", str(announcement_of(self.logs, name)), *announcing]
-        command = [sys.executable, "-m", "ops.cli", name, *options]
-        reaper = self._owner.servers if name == "sandbox" else self._owner.reaper
+        command = [sys.executable, "-m", "ops.cli", part, *options]
+        reaper = self._owner.servers if part == "sandbox" else self._owner.reaper
         child = Child(name, command, env, folder=self.logs, reaper=reaper)
-        self._children.append(child)
+        alike.append(child)
         child.start()
         return child
 
@@ -193,29 +196,29 @@ class LocalStack:
         Raises:
             StackError: a part dies again and again; says which, and the end of its log.
         """
-        events = [event for child in self._children if (event := child.watch())]
+        events = [event for child in chain(*self._children.values()) if (event := child.watch())]
         if self._server and not self._server.alive:
             self._server.start()  # every write it answered is on the disk; the others wait for it
             events.append("the embedded server ended; it runs again")
         return events
 
     @property
-    def parts(self) -> dict[str, int | None]:
-        """The process id of each part that should run."""
-        server = {"redis": self._server.pid} if self._server else {}
-        return server | {child.name: child.pid for child in self._children}
+    def parts(self) -> dict[str, list[int]]:
+        """The processes of each part that should run."""
+        server = [self._server.pid] if self._server and self._server.pid else []
+        started = {part: [child.pid for child in alike if child.pid] for part, alike in self._children.items()}
+        return {"redis": server} | started
 
     # Stopping --------------------------------------------------------------------------------------------------
 
     def stop_rest(self) -> None:
         """Stop all but the server: first what starts work, then what does it, last what it talks to."""
-        children = {child.name: child for child in self._children}
-        self._children = []
+        children, self._children = self._children, {}
         try:
             patience = self.settings.answer_timeout_seconds + WORKER_MARGIN_SECONDS
             sources = ("scheduler", "beat", "worker")
             for names, seconds in ((sources, patience), (("receiver", "sandbox"), STOP_SECONDS)):
-                _stop([children[name] for name in names if name in children], seconds)
+                _stop(list(chain(*(children.get(name, []) for name in names))), seconds)
         except KeyboardInterrupt:
             self._owner.end_all()  # told twice: everything ends at once, the server too; it loses nothing by it
             raise

@@ -28,8 +28,8 @@ class Contestant(Protocol):
     def close(self) -> None: ...
 
     @property
-    def pids(self) -> Mapping[str, int]:
-        """Each part's process (children are found)."""
+    def pids(self) -> Mapping[str, Sequence[int]]:
+        """Each part's processes (children are found)."""
 
     @property
     def held(self) -> Sequence[str]:
@@ -72,17 +72,17 @@ def repetition(contestant: Contestant, api: StandIn, blends: Sequence[Blend], na
         what it took from letting go to the last picture; jobs that were not done, and blends that were paid twice, as
         problems.
     """
-    held = [contestant.pids[part] for part in contestant.held]
+    held = [pid for part in contestant.held for pid in contestant.pids[part]]
     contestant.enqueue(blends, name)
     api.reset()
     parts.reset_peaks(held)
-    before = {part: parts.use(pid) for part, pid in contestant.pids.items()}
+    before = {part: parts.use(*pids) for part, pids in contestant.pids.items()}
     began = time.monotonic()
     parts.let_go(held)
     while (done := contestant.finished(name)) < len(blends) and time.monotonic() - began < PATIENCE_SECONDS:
         time.sleep(POLL_SECONDS)
     seconds = time.monotonic() - began
-    after = {part: parts.use(pid) for part, pid in contestant.pids.items()}
+    after = {part: parts.use(*pids) for part, pids in contestant.pids.items()}
     parts.hold(held)
     ledger = api.ledger()
     problems = {"unfinished": len(blends) - done, "paid twice": ledger.submissions - ledger.contents}

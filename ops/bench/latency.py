@@ -41,7 +41,7 @@ def express(folder: Path, waiting: tuple[int, ...], concurrency: int) -> Row:
 
 
 def _behind(ours: Ours, blends: list[Blend]) -> dict[str, float]:
-    held = [ours.pids[part] for part in ours.held]
+    held = [pid for part in ours.held for pid in ours.pids[part]]
     if waiting := blends[EXPRESS:]:
         parts.hold(held)
         ours.enqueue(waiting, "waiting")
@@ -96,4 +96,4 @@ def _children_cpu_seconds() -> float:
 
 
 def _uses(ours: Ours) -> Mapping[str, parts.Use]:
-    return {name: parts.use(pid) for name, pid in ours.pids.items()}
+    return {name: parts.use(*pids) for name, pids in ours.pids.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from jobs.job import Status
@@ -16,6 +17,8 @@ from producer.client import Producer
 
 # Past what anybody reaches here: it is not slots that are measured.
 SLOTS = 64
+# One for each processor here: an interpreter uses one at a time.
+WORKERS = 2
 
 
 class Ours:
@@ -32,7 +35,8 @@ class Ours:
                 public_url=f"http://127.0.0.1:{port}",
                 receiver_port=port,
                 slots=slots,
-                worker_threads=concurrency,
+                workers=WORKERS,
+                worker_threads=-(-concurrency // WORKERS),
                 allowed_networks="127.0.0.0/8",
             )
         )
@@ -44,13 +48,13 @@ class Ours:
         self.producer = Producer(self._stack.settings)
 
     def close(self) -> None:
-        parts.let_go(self.pids.values())  # what is stopped hears nobody
+        parts.let_go(chain(*self.pids.values()))  # what is stopped hears nobody
         self.producer.close()
         self._stack.__exit__(None, None, None)
 
     @property
-    def pids(self) -> Mapping[str, int]:
-        return {name: pid for name, pid in self._stack.parts.items() if pid}
+    def pids(self) -> Mapping[str, Sequence[int]]:
+        return self._stack.parts
 
     def enqueue(self, blends: Sequence[Blend], name: str) -> None:
         requests = (BlendRequest(images=tuple(map(str, blend))) for blend in blends)

@@ -36,9 +36,9 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def use(pid: int) -> Use:
-    """Of a process and its children: processor time so far; peaks of their resident memory, and as it is, summed up."""
-    each = [one for one in map(use_alone, family(pid)) if one is not None]
+def use(*pids: int) -> Use:
+    """Of processes and their children: processor time so far; peaks of their resident memory, and as it is, summed."""
+    each = [one for pid in pids for one in map(use_alone, family(pid)) if one is not None]
     return Use(*(sum(getattr(one, name) for one in each) for name in ("cpu_seconds", "peak_mb", "rss_mb")))
 
 

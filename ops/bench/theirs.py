@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 from jobs.server import connect
@@ -68,7 +69,7 @@ class Peer:
         return child
 
     def close(self) -> None:
-        parts.let_go(self.pids.values())  # what is stopped hears nobody
+        parts.let_go(chain(*self.pids.values()))  # what is stopped hears nobody
         for child in self._children.values():
             child.ask_to_end()
         for child in self._children.values():
@@ -77,9 +78,9 @@ class Peer:
         self._exits.close()
 
     @property
-    def pids(self) -> Mapping[str, int]:
+    def pids(self) -> Mapping[str, Sequence[int]]:
         found = {name: child.pid for name, child in self._children.items()} | {"redis": self._server.pid}
-        return {name: pid for name, pid in found.items() if pid}
+        return {name: [pid] for name, pid in found.items() if pid}
 
     def enqueue(self, blends: Sequence[Blend], name: str) -> None:
         self._redis.set("finished", 0)
@@ -112,14 +113,14 @@ class Script:
         wait_for_listener(self._port)
 
     def close(self) -> None:
-        parts.let_go(self.pids.values())
+        parts.let_go(chain(*self.pids.values()))
         self._child.ask_to_end()
         self._child.end(STOP_SECONDS)
         self._exits.close()
 
     @property
-    def pids(self) -> Mapping[str, int]:
-        return {"worker": self._child.pid} if self._child.pid else {}
+    def pids(self) -> Mapping[str, Sequence[int]]:
+        return {"worker": [self._child.pid] if self._child.pid else []}
 
     def enqueue(self, blends: Sequence[Blend], name: str) -> None:
         part = self._folder / f"{name}.part"

@@ -32,14 +32,17 @@ def test_a_run_that_had_no_time_goes_on_and_each_job_has_its_picture(tmp_path: P
 
 
 @pytest.mark.usefixtures("server_binary")
-def test_the_sandbox_s_ledger_has_each_job_once(tmp_path: Path) -> None:
-    verdict = short_run(tmp_path, "--sandbox", "--kept", "300")["verdict"]  # those are another campaign's
+def test_two_workers_share_and_the_sandbox_s_ledger_has_each_job_once(tmp_path: Path) -> None:
+    verdict = short_run(tmp_path, "--sandbox", "--workers", "2", "--kept", "300")["verdict"]  # those are another's
     assert (verdict["jobs"], verdict["submissions"]) == ({"succeeded": 6}, 6)
+    logs = {one.name: one.read_text() for one in (tmp_path / "data" / "logs").glob("worker*.log")}
+    assert logs.keys() == {"worker.log", "worker-2.log"}
+    assert all("ready" in log for log in logs.values())
 
 
 def test_a_folder_of_another_run_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "plan.json").write_text(
-        '{"jobs": [7], "finish": null, "picture_bytes": 1, "threads": 1, "speed": null}'
+        '{"jobs": [7], "finish": null, "picture_bytes": 1, "workers": 1, "threads": 1, "speed": null}'
     )
     with pytest.raises(SystemExit):
         main(["--out", str(tmp_path), "--jobs", "6"])

@@ -16,7 +16,7 @@ from ops.bench.long_run.plan import AnotherPlanError, Plan
 from ops.bench.long_run.samples import ENQUEUEING, WORKING, Sample, read, windows
 from ops.sandbox.journal import Journal
 
-PLAN = Plan(jobs=(10, 1000), finish=4, picture_bytes=100, threads=2, speed=None)
+PLAN = Plan(jobs=(10, 1000), finish=4, picture_bytes=100, workers=1, threads=2, speed=None)
 
 
 def sample(at: float, doing: str, *, first: bool = False, **facts: Any) -> Sample:

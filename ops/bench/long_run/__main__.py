@@ -72,6 +72,7 @@ def _plan(given: argparse.Namespace) -> Plan:
         jobs=tuple(given.jobs),
         finish=given.finish,
         picture_bytes=given.picture_bytes,
+        workers=given.workers,
         threads=given.threads,
         speed=given.speed if given.sandbox else None,
         kept=given.kept,
@@ -88,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--sandbox", action="store_true", help="speak to the sandbox, not to the stand-in")
     made.add_argument("--speed", type=float, default=SANDBOX_SPEED, help="of the sandbox: its time is divided by it")
     made.add_argument("--picture-bytes", type=int, default=20 << 10, help="of each of a blend's two pictures")
-    made.add_argument("--threads", type=int, default=8, help="submissions and downloads at once")
+    made.add_argument("--workers", type=int, default=1, help="worker processes")
+    made.add_argument("--threads", type=int, default=8, help="submissions and downloads at once in each")
     made.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="how often a sample is taken")
     made.add_argument("--json", action="store_true")
     return made

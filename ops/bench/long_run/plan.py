@@ -33,7 +33,8 @@ class Plan:
         jobs: how many wait when work begins; several numbers, in ascending order, for several stages.
         finish: how many are then finished; None for all.
         picture_bytes: the size of each input picture.
-        threads: submissions and downloads at once.
+        workers: worker processes.
+        threads: submissions and downloads at once in each.
         speed: of the sandbox; None for the stand-in, which answers at once.
         kept: finished jobs of another campaign that are there before the first is enqueued.
         api_port, receiver_port: the same at each start: what is under way knows them.
@@ -42,6 +43,7 @@ class Plan:
     jobs: tuple[int, ...]
     finish: int | None
     picture_bytes: int
+    workers: int
     threads: int
     speed: float | None
     kept: int = 0

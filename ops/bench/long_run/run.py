@@ -72,6 +72,7 @@ class LongRun:
             public_url=f"http://127.0.0.1:{self._plan.receiver_port}",
             receiver_port=self._plan.receiver_port,
             slots=SLOTS if self._plan.speed is None else None,
+            workers=self._plan.workers,
             worker_threads=self._plan.threads,
             allowed_networks="127.0.0.0/8",
         )

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -135,11 +135,15 @@ class Recorder:
 
     def _look(self, *, first: bool = False) -> None:
         self._due = time.monotonic() + self._every
-        pids = {**self._stack.parts, "upstream": self._api.pid}
-        uses = {(name, pid): parts.use(pid) for name, pid in pids.items() if pid}
+        pids = self._stack.parts | {"upstream": [self._api.pid] if self._api.pid else []}
+        uses = {(name, pid): parts.use(pid) for name, each in pids.items() for pid in each}
         if (own := parts.use_alone(os.getpid())) is not None:
             uses[PRODUCER, os.getpid()] = own  # the others are its children
-        used = {name: max(0.0, one.cpu_seconds - self._used.get((name, pid), 0)) for (name, pid), one in uses.items()}
+        used: dict[str, float] = defaultdict(float)
+        resident: dict[str, float] = defaultdict(float)
+        for (name, pid), one in uses.items():
+            used[name] += max(0.0, one.cpu_seconds - self._used.get((name, pid), 0))
+            resident[name] += one.rss_mb
         self._used = {part: one.cpu_seconds for part, one in uses.items()}
         counts = self._counts()
         memory, log = self._redis.info("memory"), self._redis.info("persistence")
@@ -151,7 +155,7 @@ class Recorder:
             enqueued=sum(counts.values()),
             waiting=counts.get(Status.WAITING, 0),
             finished=counts.get(Status.SUCCEEDED, 0),
-            rss_mb={name: round(one.rss_mb, 1) for (name, _), one in uses.items()},
+            rss_mb={name: round(mb, 1) for name, mb in resident.items()},
             cpu_seconds={name: round(seconds, 2) for name, seconds in used.items()},
             redis_mb=round(memory["used_memory"] / MB, 1),
             rewriting=bool(log["aof_rewrite_in_progress"]),
