@@ -159,7 +159,9 @@ class Settings(BaseModel):
     ask_accounts: Annotated[
         bool, Field(description="ask the API for its accounts now and then, as a hint at how many jobs it takes")
     ] = True
-    workers: Annotated[int, Field(ge=1, le=64, description="worker processes of `blendq up`, `blendq run` and docker compose")] = 1
+    workers: Annotated[
+        int, Field(ge=1, le=64, description="worker processes of `blendq up`, `blendq run` and docker compose")
+    ] = 1
     worker_threads: Annotated[int, Field(ge=1, le=256, description="submissions and downloads at once per worker")] = 16
     on_queued: Annotated[OnQueued, Field(description="after a code 22: confirm, resubmit or wait")] = OnQueued.CONFIRM
     backoff_base_seconds: Annotated[Seconds, Field(description="the first backoff; each next is twice as long")] = 2.0

@@ -16,8 +16,8 @@ from typing import Self
 
 from jobs.errors import DataDirInUse, StackError
 from jobs.settings import Settings
-from ops.cli.output import note
 from ops.logs import fresh_log, last_lines
+from ops.notes import note
 from ops.ownership import Ownership, holder
 from ops.server_program import ALLOCATOR, CONFIG, find_binary
 

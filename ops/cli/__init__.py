@@ -12,7 +12,7 @@ from importlib.metadata import version
 import click
 
 from jobs.errors import BlendqError
-from ops.cli.output import error, note
+from ops.notes import error, note
 
 INTERRUPTED = 130
 DEFAULT_PERSONALITY = "open-source"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from ops.cli.output import note, print_json, print_pairs
+from ops.cli.output import print_json, print_pairs
 from ops.cli.place import Place, place_options
+from ops.notes import note
 from producer.archive import archive
 
 SOME_CHANGED = 1

@@ -11,11 +11,11 @@ from pathlib import Path
 from jobs.errors import BlendqError, StoreUnavailable, UpstreamRefused
 from jobs.job import Status
 from jobs.slots.pause import BUDGET, OWN_REASONS, Pause
-from ops.cli.output import note
 from ops.cli.progress import Display, Progress, counted, finished, in_flight, open_display, total
 from ops.cli.refreshing import Refreshing
 from ops.cli.run_plan import RunPlan
 from ops.local import LocalStack
+from ops.notes import note
 from producer.client import Producer
 from producer.enqueued import Enqueued
 from producer.results.export import ExportSummary, export, with_jobs

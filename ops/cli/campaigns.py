@@ -15,10 +15,11 @@ from ops.cli.archive import archive_campaign
 from ops.cli.export import export_campaign
 from ops.cli.job_view import campaign_lines, campaign_table, plan_words
 from ops.cli.options import share
-from ops.cli.output import note, print_json
+from ops.cli.output import print_json
 from ops.cli.place import Place, place_options
 from ops.cli.progress import Progress, finished, open_display, total
 from ops.cli.values import Number
+from ops.notes import note
 from producer.campaign import summaries, summary
 from producer.control import Ordered
 from producer.report import campaign_json, plan_json

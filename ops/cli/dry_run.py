@@ -16,8 +16,9 @@ from jobs.request import BlendRequest
 from jobs.settings import Settings
 from jobs.slots.flow import START_SLOTS
 from ops.cli.campaign_run import BATCH_ROWS
-from ops.cli.output import duration, error, print_json, print_pairs
+from ops.cli.output import duration, print_json, print_pairs
 from ops.cli.run_plan import open_pictures
+from ops.notes import error
 from producer.client import Producer
 from producer.identity import job_id
 from producer.manifests.manifest import Row, good_rows

@@ -10,8 +10,9 @@ import click
 
 from jobs.errors import BlendqError
 from jobs.settings import Settings
-from ops.cli.output import data_dir_option, error, json_option, print_json
+from ops.cli.output import data_dir_option, json_option, print_json
 from ops.health import api_health, beat_health, flower_health, receiver_health, sandbox_health, scheduler_health
+from ops.notes import error
 
 
 @click.group()

@@ -20,11 +20,12 @@ from jobs.store import JobStore
 from jobs.upstreams import check_named
 from ops.cli.job_view import job_lines
 from ops.cli.options import reuse_option
-from ops.cli.output import note, print_json
+from ops.cli.output import print_json
 from ops.cli.place import Place, place_options
 from ops.cli.request_options import request_fields, request_options
 from ops.cli.run_options import embed_option
 from ops.cli.values import Number
+from ops.notes import note
 from producer.client import DEFAULT_CAMPAIGN
 from producer.following import Finished
 from producer.report import next_step, whole_record

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -30,21 +28,6 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, and nothing else there.")(
         command
     )
-
-
-def note(text: str) -> None:
-    """A line for people."""
-    _say(f"blendq: {text}")
-
-
-def error(text: str) -> None:
-    _say(f"blendq: error: {text}")
-
-
-def _say(line: str) -> None:
-    # A terminal that was closed must not keep us from leaving in order.
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -11,10 +11,11 @@ from jobs.errors import StackError
 from jobs.settings import Settings
 from ops.cli.leaving import at_once_on_ctrl_c, signals_interrupt
 from ops.cli.options import place_words, sandbox_choice, sandbox_options
-from ops.cli.output import data_dir_option, json_option, note, print_json, print_pairs
+from ops.cli.output import data_dir_option, json_option, print_json, print_pairs
 from ops.cli.place import Place, sandbox_jobs_option
 from ops.embedded import wait_for
 from ops.local import LocalStack
+from ops.notes import note
 
 WATCH_SECONDS = 0.5
 SERVER_SECONDS = 15.0

@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.job import FINAL, Status
-from ops.cli.output import duration, note
+from ops.cli.output import duration
+from ops.notes import note
 
 PLAIN_LINE_SECONDS = 5.0
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from jobs.errors import BlendqError, StoreUnavailable
-from ops.cli.output import note
+from ops.notes import note
 
 FIRST_SECONDS = 10.0
 # At most so much of a run's time goes into it; and it is not done more often than the least.

@@ -12,8 +12,9 @@ from jobs.policy import Policy
 from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
-from ops.cli.output import data_dir_option, json_option, note, print_json
+from ops.cli.output import data_dir_option, json_option, print_json
 from ops.embedded import joined_or_started
+from ops.notes import note
 from producer.upstream import resume as resume_upstreams
 from producer.upstream import upstream_names
 

@@ -16,7 +16,7 @@ from jobs.settings import OnQueued, Settings
 from jobs.slots.pause import BUDGET, OWN_REASONS
 from ops.cli.leaving import signals_interrupt
 from ops.cli.options import place_words, reuse_option, sandbox_choice, sandbox_options
-from ops.cli.output import data_dir_option, duration, error, json_option, note, print_json, print_pairs
+from ops.cli.output import data_dir_option, duration, json_option, print_json, print_pairs
 from ops.cli.request_options import request_fields, request_options
 from ops.cli.run_options import (
     FOLDER_OPTIONS,
@@ -28,6 +28,7 @@ from ops.cli.run_options import (
 )
 from ops.cli.values import Folder
 from ops.local import SANDBOX_UPSTREAMS
+from ops.notes import error, note
 
 if TYPE_CHECKING:
     from jobs.slots.pause import Pause

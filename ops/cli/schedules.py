@@ -16,9 +16,10 @@ from jobs.errors import UsageError
 from jobs.report import rfc3339
 from jobs.schedule import Outcome, Overlap, Ran, Schedule
 from jobs.schedules import Run, Schedules
-from ops.cli.output import data_dir_option, note, print_json
+from ops.cli.output import data_dir_option, print_json
 from ops.cli.place import Place, place_options
 from ops.cli.values import Number
+from ops.notes import note
 from producer.campaign import check_name
 from producer.client import Producer
 

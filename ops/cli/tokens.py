@@ -8,8 +8,9 @@ import click
 
 from jobs.errors import UsageError
 from jobs.report import rfc3339
-from ops.cli.output import note, print_json
+from ops.cli.output import print_json
 from ops.cli.place import Place, place_options
+from ops.notes import note
 from producer.tokens import Scope
 
 

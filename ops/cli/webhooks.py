@@ -13,8 +13,9 @@ from jobs.errors import UsageError
 from jobs.report import rfc3339, shown_link
 from jobs.telling.notices import Kind
 from jobs.telling.webhooks import OWN, Delivery, Webhook, Webhooks
-from ops.cli.output import note, print_json, print_pairs
+from ops.cli.output import print_json, print_pairs
 from ops.cli.place import Place, place_options
+from ops.notes import note
 from producer.campaign import check_name
 
 TEST_WAIT_SECONDS = 20.0
