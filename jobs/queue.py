@@ -59,9 +59,9 @@ def broker_url(redis_url: str) -> str:
 def _safety(settings: Settings) -> dict[str, object]:
     submission = settings.upload_timeout_seconds + settings.answer_timeout_seconds + SUBMISSION_MARGIN_SECONDS
     return {
-        # A message is acknowledged when a thread begins with it: what it is about stands in the lists, so nothing is lost
-        # with it. One not yet acknowledged when Redis goes away ends the whole worker (kombu restores it over
-        # a connection that is gone), and a thread stays with its errands for as long as there are any.
+        # A message is acknowledged when a thread begins with it: what it is about stands in the lists, so nothing is
+        # lost with it. One that is not when Redis goes away ends the whole worker (kombu restores it over a connection
+        # that is gone), and a thread stays with its errands for as long as there are any.
         "task_acks_late": False,
         # Nothing is taken from the queue for a thread that is busy: another worker's may be free.
         "worker_prefetch_multiplier": 1,
