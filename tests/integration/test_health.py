@@ -21,7 +21,7 @@ import redis
 from jobs.events import Release
 from jobs.keys import BROKER_PREFIX
 from jobs.policy import Policy
-from jobs.queue import make_app
+from jobs.queue import DISPATCH, make_app
 from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
@@ -122,6 +122,23 @@ def test_only_the_worker_of_this_machine_counts(settings: Settings, start: Start
     _soon(lambda: worker_health(settings))
     with pytest.raises(UnhealthyError, match="no worker of elsewhere"):
         worker_health(settings, host="elsewhere")
+
+
+def test_a_worker_outlives_the_redis_that_its_wake_ups_came_from(
+    settings: Settings, server: EmbeddedServer, start: Start
+) -> None:
+    """Celery would end it, if any of them were not acknowledged by then."""
+    process = start("ops.cli", "worker")
+    _soon(lambda: worker_health(settings))
+    with make_app(settings) as app:
+        for _ in range(3):
+            app.send_task(DISPATCH)
+            time.sleep(0.3)  # its thread stays for a second
+            assert server.pid
+            os.kill(server.pid, signal.SIGKILL)
+            server.start()
+            _soon(lambda: worker_health(settings))
+            assert process.poll() is None
 
 
 def test_a_worker_that_left_a_queue_is_not_healthy(settings: Settings, start: Start) -> None:
