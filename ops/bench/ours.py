@@ -17,15 +17,13 @@ from producer.client import Producer
 
 # Past what anybody reaches here: it is not slots that are measured.
 SLOTS = 64
-# One for each processor here: an interpreter uses one at a time.
-WORKERS = 2
 
 
 class Ours:
     name = "blendq"
     held = ("worker", "beat", "receiver")
 
-    def __init__(self, folder: Path, api_url: str, concurrency: int, slots: int = SLOTS) -> None:
+    def __init__(self, folder: Path, api_url: str, concurrency: int, *, workers: int = 1, slots: int = SLOTS) -> None:
         port = free_port()
         self._stack = LocalStack(
             Settings(
@@ -35,8 +33,8 @@ class Ours:
                 public_url=f"http://127.0.0.1:{port}",
                 receiver_port=port,
                 slots=slots,
-                workers=WORKERS,
-                worker_threads=-(-concurrency // WORKERS),
+                workers=workers,
+                worker_threads=max(1, concurrency // workers),
                 allowed_networks="127.0.0.0/8",
             )
         )

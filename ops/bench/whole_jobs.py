@@ -22,6 +22,8 @@ from ops.ownership import Ownership
 
 KB, MB = 1 << 10, 1 << 20
 WARM_UP_JOBS = 16
+# Of ours: one for each processor here, since an interpreter uses one at a time. The peers have processes as they need.
+WORKERS = 2
 SOCKETS, REDIS = "limit: raw sockets", "limit: bare Redis writes"
 
 
@@ -68,7 +70,7 @@ def _contest(
 
 
 def _contestants(folder: Path, api_url: str, concurrency: int, peers: Sequence[str]) -> Iterator[Contestant]:
-    yield Ours(folder / "ours", api_url, concurrency)
+    yield Ours(folder / "ours", api_url, concurrency, workers=WORKERS)
     for name in peers:
         place = folder / name.replace(", ", "-").replace(" ", "-")
         match name:
