@@ -66,12 +66,13 @@ class Duty:
 
     def _turn(self, seconds: float, idle_seconds: float) -> None:
         ends_at = time.monotonic() + seconds
-        # By turns: neither submissions nor pictures may keep the others waiting. Pictures first: of an odd number of
-        # errands the first kind has one more, and what is submitted but not fetched would grow for ever.
-        queues, others = (CONTROL, COLLECTS, SUBMITS), (CONTROL, SUBMITS, COLLECTS)
-        while time.monotonic() < ends_at and (errand := self._next(queues, idle_seconds)):
+        # By turns: neither submissions nor pictures may keep the others waiting. Pictures first, and whose turn it is
+        # keeps it while a dispatch comes between: else what is submitted but not fetched would grow for ever.
+        first, second = COLLECTS, SUBMITS
+        while time.monotonic() < ends_at and (errand := self._next((CONTROL, first, second), idle_seconds)):
             self._do(errand)
-            queues, others = others, queues
+            if errand.queue == first:
+                first, second = second, first
 
     def _next(self, queues: Sequence[str], idle_seconds: float) -> Errand | None:
         leaving, wakeups = self._context.leaving, self._context.wakeups
