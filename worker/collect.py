@@ -18,28 +18,32 @@ from worker.waking import wake_up
 _log = logging.getLogger(__name__)
 
 
-def collect(context: Context, job_id: str) -> None:
+def collect(context: Context, job_id: str) -> bool:
     """Download the picture of a job that is finished at the API.
 
     Safe to repeat at any point: the picture is kept by its content, and the record changes only once.
+
+    Returns:
+        whether there was one to fetch.
     """
     known = context.store.read(job_id)
     job, attempt = known.job, known.job.attempt
     if job.status is not Status.COLLECTING or attempt is None or attempt.image_url is None:
-        return
+        return False
     try:
         with context.keeper.holding(job_id, Status.COLLECTING):
             stored, url = _fetch(context, job, attempt)
     except (DownloadError, LeavingError) as error:
         _failed(context, job_id, str(error))
-        return
+        return True
     except OSError as error:  # our own disk: full, most likely
         _failed(context, job_id, f"the picture cannot be kept: {error.strerror}")
-        return
+        return True
     applied = context.store.apply(job_id, Collected(attempt.number, _picture(stored, url)), known=known)
     wake_up(context.store, context.wakeups, applied)
     if context.settings.fetch_seeds and applied.changed and applied.after.seed is None:
         _ask_for_seed(context, job, attempt)
+    return True
 
 
 def _ask_for_seed(context: Context, job: Job, attempt: Attempt) -> None:

@@ -67,11 +67,11 @@ class Duty:
     def _turn(self, seconds: float, idle_seconds: float) -> None:
         ends_at = time.monotonic() + seconds
         # By turns: neither submissions nor pictures may keep the others waiting. Pictures first, and whose turn it is
-        # keeps it while a dispatch comes between: else what is submitted but not fetched would grow for ever.
+        # keeps it where there was nothing to do after all, or a dispatch came between: else what is submitted but not
+        # fetched would grow for ever.
         first, second = COLLECTS, SUBMITS
         while time.monotonic() < ends_at and (errand := self._next((CONTROL, first, second), idle_seconds)):
-            self._do(errand)
-            if errand.queue == first:
+            if self._do(errand) and errand.queue == first:
                 first, second = second, first
 
     def _next(self, queues: Sequence[str], idle_seconds: float) -> Errand | None:
@@ -87,20 +87,22 @@ class Duty:
             return None
         return errand
 
-    def _do(self, errand: Errand) -> None:
+    def _do(self, errand: Errand) -> bool:
+        """Returns whether there was something to do."""
         context = self._context
         try:
             with context.activity:
                 match errand.queue:
                     case errands.SUBMITS:
-                        submit(context, errand.job_id)
+                        return submit(context, errand.job_id)
                     case errands.COLLECTS:
-                        collect(context, errand.job_id)
+                        return collect(context, errand.job_id)
                     case _:
                         self._gather()
-                        dispatch(context)
+                        return bool(dispatch(context))
         except (StoreUnavailable, JobNotFound) as error:
             _log.warning("%s %s put off: %s", errand.queue, errand.job_id, error)
+            return False
 
     def _gather(self) -> None:
         """Wait until some time after the last dispatch."""

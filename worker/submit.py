@@ -38,26 +38,29 @@ class LeaseLostError(BlendqError):
     """Somebody else holds the job now: the last byte must not go out (I3)."""
 
 
-def submit(context: Context, job_id: str) -> None:
+def submit(context: Context, job_id: str) -> bool:
     """Upload a job that was released to us; of a follow-up, what is wanted of its parent's task.
 
     A wake-up that comes twice or late finds nothing to claim, and nothing happens.
+
+    Returns:
+        whether there was something to claim.
     """
     if context.leaving.is_set():
-        return  # released again when its lease ends
+        return False  # released again when its lease ends
     claimed = context.store.apply(job_id, Claim(context.name), known=context.released.take(job_id))
     if not claimed.changed:
         _log.info("job=%s is %s: nothing to submit", job_id, claimed.after.status)
-        return
+        return False
     commit = Committer(context, claimed)
     with context.keeper.holding(job_id, Status.SUBMITTING, Status.COMMITTED):
         event = _upload(context, claimed.after, commit)
         applied = _record(context, commit.last, event)
-    if applied is None:
-        return
-    if isinstance(event, Answer):
-        _heed(context, claimed.after.upstream, event)
-    wake_up(context.store, context.wakeups, applied)
+    if applied is not None:
+        if isinstance(event, Answer):
+            _heed(context, claimed.after.upstream, event)
+        wake_up(context.store, context.wakeups, applied)
+    return True
 
 
 def _upload(context: Context, job: Job, commit: Committer) -> Answer | NoAnswer:

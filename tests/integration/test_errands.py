@@ -122,14 +122,16 @@ class Bench:
         )
         self.duty = Duty(context)
         self.fails: set[str] = set()
+        self.vain: set[str] = set()
         monkeypatch.setattr(duty, "submit", lambda _, job_id: self._step("submit", job_id))
         monkeypatch.setattr(duty, "collect", lambda _, job_id: self._step("collect", job_id))
         monkeypatch.setattr(duty, "dispatch", lambda _: self._step("dispatch", ""))
 
-    def _step(self, what: str, job_id: str) -> None:
+    def _step(self, what: str, job_id: str) -> bool:
         if job_id in self.fails:
             raise StoreUnavailable("away")
         self.done.append(f"{what} {job_id}".strip())
+        return job_id not in self.vain
 
 
 @pytest.fixture
@@ -145,6 +147,15 @@ def test_one_message_is_enough_for_all_jobs(monkeypatch: pytest.MonkeyPatch) -> 
     assert bench.done == ["submit a", "collect b", "dispatch", "submit c"]
     # Neither keeps the other waiting; pictures go first, and a dispatch takes nobody's turn.
     assert wakeups.looked == [COLLECTS, COLLECTS, SUBMITS, SUBMITS, COLLECTS]
+
+
+@pytest.mark.usefixtures("no_patience")
+def test_a_wake_up_that_was_in_vain_takes_nobody_s_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    wakeups = Waiting(Errand(COLLECTS, "a"), Errand(COLLECTS, "b"))
+    bench = Bench(monkeypatch, wakeups)
+    bench.vain.add("a")
+    bench.duty.work()
+    assert wakeups.looked == [COLLECTS, COLLECTS, SUBMITS]
 
 
 @pytest.mark.usefixtures("no_patience")
