@@ -13,7 +13,7 @@ from jobs.net.line import Line
 MAX_HEAD_BYTES = 100 << 10
 Header = tuple[bytes, bytes]
 
-_LENGTHS = (b"content-length", b"transfer-encoding")
+_LENGTHS = {b"content-length", b"transfer-encoding"}
 
 
 def request_head(method: str, target: bytes, headers: Iterable[Header]) -> bytes:
@@ -52,11 +52,15 @@ class Answer:
         self._parts: list[bytes] = []
         self._without_part = 0
         self._to_the_end = True  # of the connection: no header says where the body ends
+        self._in_doubt = False  # two headers say it, and whoever stands between may have gone by the other
         self._keep = self._surplus = False
         self._parser = httptools.HttpResponseParser(self)
         # As most clients do: what gateways write is not always as it should be, and means just one thing all the same.
         self._parser.set_dangerous_leniencies(
-            lenient_chunked_length=True, lenient_data_after_close=True, lenient_optional_cr_before_lf=True
+            lenient_chunked_length=True,
+            lenient_data_after_close=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
         )
         while not self.status:
             self._read()
@@ -72,7 +76,7 @@ class Answer:
     @property
     def leaves_line_open(self) -> bool:
         """Whether another request may follow on its line."""
-        return self.complete and self._keep and not self._surplus
+        return self.complete and self._keep and not self._surplus and not self._in_doubt
 
     def _read(self) -> None:
         if came := self._line.receive():
@@ -111,11 +115,12 @@ class Answer:
         if status < 200:
             self.headers.clear()
             return
-        self._to_the_end = not any(name.lower() in _LENGTHS for name, _ in self.headers)
+        said = {name.lower() for name, _ in self.headers} & _LENGTHS
+        self._to_the_end, self._in_doubt = not said, said == _LENGTHS
         self.status = status
 
     def on_body(self, part: bytes) -> None:
-        if not self.complete:
+        if self.status and not self.complete:  # an interim answer has none, whatever its head says
             self._parts.append(part)
             self._without_part = 0
 

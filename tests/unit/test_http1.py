@@ -43,9 +43,11 @@ CHUNKS = b"1\r\nb\r\n3\r\nody\r\n0\r\n\r\n"
         (OK + b"\r\nbody", False),
         (b"HTTP/1.0 200 OK\r\n\r\nbody", False),
         # Not as it should be, and means just one thing all the same.
-        (OK + LENGTH + CHUNKED + b"\r\n" + CHUNKS, True),
+        (OK + CHUNKED + b"\r\n4  \r\nbody\r\n0\r\n\r\n", True),
         (OK.replace(b"\r", b"") + b"Content-Length: 4\n\nbody", True),
         (OK + b"X-Words: \xe9\x98\x9f\r\n" + LENGTH + b"\r\nbody", True),
+        # Its length is said twice, and whoever stands between may have gone by the other.
+        (OK + LENGTH + CHUNKED + b"\r\n" + CHUNKS, False),
         # More than was asked for: what comes next on this line would be taken for another request's answer.
         (OK + LENGTH + b"\r\nbody" + OK + LENGTH + b"\r\nmore", False),
         (OK + LENGTH + b"\r\nbodyand more", False),
@@ -59,6 +61,12 @@ def test_whole_answers(wire: bytes, open_after: bool, at_once: bool) -> None:
     assert read.complete
     if at_once:
         assert read.leaves_line_open is open_after
+
+
+@pytest.mark.parametrize("status", [b"000", b"099", b"199"])
+def test_the_body_of_an_interim_answer_is_no_part_of_the_answer(status: bytes) -> None:
+    interim = b"HTTP/1.1 " + status + b" Odd\r\n" + LENGTH + b"\r\nevil"
+    assert b"".join(answer([interim + OK + LENGTH + b"\r\nbody"]).parts()) == b"body"
 
 
 def test_what_nobody_asked_for_changes_nothing() -> None:
@@ -93,10 +101,11 @@ def test_what_is_no_whole_answer(wire: bytes) -> None:
         (OK + b"X: ", b"x" * 1000),
         (OK, b"X: x\r\n" * 100),
         (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early\r\n\r\n"),
+        (b"HTTP/1.1 199 Odd\r\nContent-Length: 1000000000\r\n\r\n", b"x" * 1000),
         (OK + CHUNKED + b"\r\n1\r\nx\r\n0\r\nX: ", b"x" * 1000),
         (OK + CHUNKED + b"\r\n1;", b"x" * 1000),
     ],
-    ids=["header", "headers", "interim answers", "trailer", "chunk's extension"],
+    ids=["header", "headers", "interim answers", "body of an interim answer", "trailer", "chunk's extension"],
 )
 def test_nothing_but_a_body_is_read_without_end(before: bytes, again: bytes) -> None:
     read = 0
