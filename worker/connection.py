@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
     def _feed(self, piece: bytes) -> None:
         self._bytes += len(piece)
         try:
-            self._parser.feed_data(piece)
+            self._parse(piece)
         except httptools.HttpParserUpgrade:
             self._leaving = True  # what follows would be no HTTP
         except httptools.HttpParserCallbackError as error:
@@ -122,6 +122,28 @@ class Connection(asyncio.Protocol):
             self._say(http.NOT_HTTP)
         self._check_size()
         self._settle(said=self._flush())
+
+    def _parse(self, piece: bytes) -> None:
+        """A callback that offers another protocol is read in this one (RFC 9110, 7.8). As the parser takes what follows
+        its head for the other, a new one reads that, and before it the head again without the offer.
+
+        Raises:
+            httptools.HttpParserUpgrade: what follows is no HTTP.
+        """
+        while True:
+            try:
+                self._parser.feed_data(piece)
+            except httptools.HttpParserUpgrade as end:
+                if not self._offers_another_protocol():
+                    raise
+                again = http.post_without_offer(self._target, self._parser.get_http_version(), self._headers)
+                piece = again + piece[end.args[0] :]
+                self._parser = httptools.HttpRequestParser(self)
+            else:
+                return
+
+    def _offers_another_protocol(self) -> bool:
+        return self._parser.should_upgrade() and self._parser.get_method() == b"POST"
 
     def _check_size(self) -> None:
         if self._in_head and self._bytes > http.MAX_HEAD_BYTES:
@@ -143,6 +165,8 @@ class Connection(asyncio.Protocol):
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self._offers_another_protocol():
+            return
         self._in_head, self._bytes = False, 0
         head = Head(
             self._parser.get_method(), self._target, self._headers, self._peer, self._own, self._connections.is_proxy
@@ -160,6 +184,8 @@ class Connection(asyncio.Protocol):
             self._body += body
 
     def on_message_complete(self) -> None:
+        if self._offers_another_protocol():
+            return
         self._in_head, self._bytes = True, 0
         if self._reader and len(self._body) <= http.MAX_BODY_BYTES:
             reader, self._reader = self._reader, None

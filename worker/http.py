@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,6 +42,12 @@ TOO_OFTEN = answer("429 Too Many Requests")
 GO_AWAY = answer("429 Too Many Requests", closes=True)
 LATER = answer("503 Service Unavailable", "retry-after: 1")
 NO_ROOM = answer("503 Service Unavailable", "retry-after: 1", closes=True)
+
+
+def post_without_offer(target: bytes, version: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The head of a POST as it came, but for the offer to go on in another protocol."""
+    start = b"POST %s HTTP/%s" % (target, version.encode("ascii"))
+    return b"\r\n".join([start, *(b"%s: %s" % one for one in headers if one[0].lower() != b"upgrade"), b"", b""])
 
 
 @dataclass(slots=True)

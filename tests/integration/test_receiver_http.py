@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -59,6 +61,27 @@ def test_a_caller_that_wants_to_speak_something_else_is_let_go(listen: Listen, m
         began = time.monotonic()
         assert code(everything(connection)) == 404
         assert time.monotonic() - began < PROMPT_SECONDS
+
+
+OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAA")
+
+
+@pytest.mark.parametrize("pieces", ["at once", "body later", "bytes"])
+def test_a_callback_that_offers_another_protocol_is_taken_in_this_one(listen: Listen, pieces: str) -> None:
+    """As Java's HttpClient does with whatever it sends over http."""
+    receiver = listen()
+    body = json.dumps(task()).encode()
+    one = head(receiver.path(), *OFFER, length=len(body)) + body
+    chunked = one.replace(b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked")
+    chunked = chunked[: -len(body)] + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    whole = one + chunked + one + head("/", "Connection: close", length=0)
+    cuts = {"at once": [], "body later": [len(one) - len(body)], "bytes": range(1, len(whole))}[pieces]
+    with receiver.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start, end in pairwise([0, *cuts, len(whole)]):
+            connection.sendall(whole[start:end])
+        answers = everything(connection).split(b"\r\n\r\n")[:-1]
+    assert list(map(code, answers)) == [200, 200, 200, 404]
 
 
 def test_a_callback_in_the_smallest_chunks(listen: Listen) -> None:
