@@ -66,7 +66,10 @@ class Line:
         self._waits = waits
         self._bounds: dict[int, float] = {}
         self._tls = False
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._socket = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # no such family in this kernel, or too many open files
+            raise _no_connection(error) from error
         with self._connecting():
             self._socket.settimeout(self._left(waits.connect, httpx.ConnectTimeout))
             self._socket.connect(address)

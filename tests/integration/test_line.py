@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from jobs.net.http1 import Answer, request_head
-from jobs.net.line import Line, Waits, tls_context
+from jobs.net.line import Line, Waits, first_connected, tls_context
 from tests.integration.misbehaving import WAIT_SECONDS, Connection, Play, Server, take
 
 PEM = Path(__file__).with_name("api.example.pem")
@@ -122,3 +122,17 @@ def test_nobody_there() -> None:
         Line(socket.AF_INET, address, Waits(1, 1, 1), lambda own: own)
     with pytest.raises(httpx.ConnectTimeout, match="the whole call is over"):
         Line(socket.AF_INET, address, Waits(1, 1, 1), lambda own: 0.0)
+
+
+def test_no_socket_is_no_connection() -> None:
+    """Of a family that this kernel has not, as IPv6 where it is off; or with all files open that may be."""
+    no_family = 9999
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        places = [(no_family, "nowhere"), (socket.AF_INET, listener.getsockname())]
+
+        def connect(place: tuple[int, object]) -> Line:
+            return Line(*place, Waits(1, 1, 1), lambda own: own)
+
+        first_connected(places, connect).close()
+        with pytest.raises(httpx.ConnectError, match="not supported"):
+            first_connected(places[:1], connect)
