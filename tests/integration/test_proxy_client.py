@@ -17,14 +17,16 @@ import httpx
 import pytest
 
 from jobs.errors import SettingsError
+from jobs.net.line import Waits
 from jobs.settings import Settings
 from jobs.upstreams import ApiAuth
 from tests.integration.misbehaving import ACCEPTED, KEY, WAIT_SECONDS, Commit, Connection, Stage, take
 from worker.proxy import transport
 from worker.proxy.answers import Accepted, NotSent, Refusal, Refused
 from worker.proxy.client import ProxyClient, Timeouts
-from worker.proxy.exchange import FAILURES
+from worker.proxy.exchange import FAILURES, exchange
 from worker.proxy.lookups import CannotTell, Unknown
+from worker.proxy.reply import RawAnswer
 
 
 @pytest.fixture
@@ -206,6 +208,26 @@ def test_a_submissions_connection_is_used_for_nothing_else(stage: Stage) -> None
     assert isinstance(client.submit(stage.body(), Commit()), Accepted)
     assert client.fetch("7") == Unknown()
     assert len(server.connections) == 2
+
+
+def test_a_connection_that_took_half_a_request_is_not_used_again(stage: Stage) -> None:
+    """The rest of it would be missing from its body, so the next request would be taken for that."""
+
+    def answer_early(connection: Connection) -> None:
+        connection.read_head()
+        connection.answer(b"enough")
+        connection.hold()
+
+    server = stage.server(answer_early, take(b"null"))
+    wire = transport.BoundedTransport(Waits(connect=5, read=5, write=0.3), 1, 60)
+    answers = []
+    for content in (bytes(64 << 20), b""):
+        deadline = {transport.DEADLINE: transport.Deadline(WAIT_SECONDS)}
+        answer = exchange(wire, httpx.Request("POST", server.url, content=content, extensions=deadline), 100)
+        assert isinstance(answer, RawAnswer)
+        answers.append(answer.body)
+    wire.close()
+    assert answers == [b"enough", b"null"]
 
 
 def test_a_name_is_looked_up_once_in_a_while_and_again_when_nobody_is_there(

@@ -158,7 +158,7 @@ class BoundedTransport(httpx.BaseTransport):
             origin = _origin(request.url)
             line = self._line(origin, limit, fresh)
             try:
-                _send(line, request)
+                whole = _send(line, request)
                 answer = Answer(line)
             except BaseException:
                 line.close()
@@ -166,7 +166,7 @@ class BoundedTransport(httpx.BaseTransport):
         except BaseException:
             room.release()
             raise
-        done = partial(self._done, origin, line, fresh)
+        done = partial(self._done, origin, line, fresh, whole)
         return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer, done))
 
     def _line(self, origin: Origin, limit: Limit, fresh: bool) -> Line:
@@ -188,8 +188,8 @@ class BoundedTransport(httpx.BaseTransport):
             self._places.forget(host, port)
             raise
 
-    def _done(self, origin: Origin, line: Line, fresh: bool, answer: Answer) -> None:
-        if not fresh and answer.leaves_line_open:
+    def _done(self, origin: Origin, line: Line, fresh: bool, whole: bool, answer: Answer) -> None:
+        if whole and not fresh and answer.leaves_line_open:
             self._kept.put(origin, line)
         else:
             line.close()
@@ -203,13 +203,14 @@ def _origin(url: httpx.URL) -> Origin:
     return url.scheme, url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS[url.scheme]
 
 
-def _send(line: Line, request: httpx.Request) -> None:
-    """In as few writes as its body has pieces: the head goes with the first."""
+def _send(line: Line, request: httpx.Request) -> bool:
+    """In as few writes as its body has pieces: the head goes with the first. Tells whether all of it was taken."""
     assert isinstance(request.stream, httpx.SyncByteStream)  # noqa: S101  (for mypy)
     head = request_head(request.method, request.url.raw_path, request.headers.raw)
     for piece in request.stream:
         try:
             line.send(head + piece)
         except httpx.WriteError:
-            return  # the other side may have answered already, as whoever refuses does: what it said is read
+            return False  # the other side may have answered already, as whoever refuses does: what it said is read
         head = b""
+    return True
