@@ -66,6 +66,7 @@ class Line:
         self._waits = waits
         self._bounds: dict[int, float] = {}
         self._tls = False
+        self._early = b""  # what came while something was sent
         try:
             self._socket = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:  # no such family in this kernel, or too many open files
@@ -100,7 +101,7 @@ class Line:
             try:
                 rest = rest[self._socket.send(rest) :]
             except _OUT_OF_TIME as error:
-                if self.is_readable():
+                if self._was_answered():
                     raise httpx.WriteError("the other side answered before it took the whole request") from error
                 raise httpx.WriteTimeout("") from error
             except OSError as error:
@@ -113,6 +114,9 @@ class Line:
             httpx.ReadTimeout: nothing comes.
             httpx.ReadError: the connection broke.
         """
+        if self._early:
+            early, self._early = self._early, b""
+            return early
         self._bound(socket.SO_RCVTIMEO, self._left(self._waits.read, httpx.ReadTimeout))
         try:
             return self._socket.recv(READ_BYTES)
@@ -126,6 +130,22 @@ class Line:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0))
+
+    def _was_answered(self) -> bool:
+        """Whether what was sent so far was answered, or the other side has closed.
+
+        With TLS only a look inside tells: what has come is mostly no answer, but tickets for later sessions.
+        """
+        if not self._tls:
+            return self.is_readable()
+        self._bound(socket.SO_RCVTIMEO, _SHORTEST_SECONDS)
+        try:
+            self._early = self._socket.recv(READ_BYTES)
+        except _OUT_OF_TIME:
+            return False
+        except OSError:
+            pass  # it broke; whoever reads on is told so
+        return True
 
     def close(self) -> None:
         self._socket.close()

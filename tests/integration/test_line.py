@@ -108,11 +108,23 @@ def test_whoever_is_somebody_else_is_told_nothing(dial: Dial, context: Callable[
         dial(handshake, False).start_tls(context(), name)
 
 
-def test_an_answer_before_the_request_was_taken(dial: Dial) -> None:
-    line = dial(lambda connection: (connection.answer(b"no", 413), connection.hold())[1], False, SHORT)
+@pytest.mark.parametrize("tls", [True, False])
+def test_an_answer_before_the_request_was_taken(dial: Dial, tls: bool) -> None:
+    line = dial(lambda connection: (connection.answer(b"no", 413), connection.hold())[1], tls)
+    line.limit = lambda seconds: min(seconds, SHORT)
     with pytest.raises(httpx.WriteError, match="answered before"):
         line.send(b"x" * (64 << 20))
-    assert Answer(line).status == 413
+    answer = Answer(line)
+    assert (answer.status, b"".join(answer.parts())) == (413, b"no")
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_one_that_takes_no_more_and_says_nothing_has_not_answered(dial: Dial, tls: bool) -> None:
+    """What comes with TLS after the handshake, tickets for later sessions, is no answer."""
+    line = dial(Connection.hold, tls)
+    line.limit = lambda seconds: min(seconds, SHORT)
+    with pytest.raises(httpx.WriteTimeout):
+        line.send(b"x" * (64 << 20))
 
 
 def test_nobody_there() -> None:
