@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from itertools import chain, repeat
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError, NoScriptError
+from redis.exceptions import ClusterDownError, MasterDownError, NoPermissionError, NoScriptError, TryAgainError
 from redis.retry import Retry
 
 from jobs.errors import StoreForbidden, StoreUnavailable
@@ -27,6 +27,14 @@ CLOCK_READ_SECONDS = 2.0
 # Error codes of a server that is well, but must not or cannot write at this moment (redis.io, "Redis serialization
 # protocol", and the server's own messages). All of them pass.
 REFUSALS = ("OOM", "READONLY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
+# redis-py has classes for some of these only, and takes the code off the words of those.
+_REFUSAL_OF: Mapping[type[redis.ResponseError], str] = {
+    redis.OutOfMemoryError: "OOM",
+    redis.ReadOnlyError: "READONLY",
+    MasterDownError: "MASTERDOWN",  # it is a ClusterDownError as well
+    ClusterDownError: "CLUSTERDOWN",
+    TryAgainError: "TRYAGAIN",
+}
 
 
 def connect(url: str) -> RedisClient:
@@ -124,11 +132,9 @@ def begun(script: Any, keys: Sequence[str], args: Sequence[Any]) -> Callable[[],
 
 
 def refusal(error: redis.ResponseError) -> str | None:
-    """Why the server refuses to write for the moment. redis-py has classes for some of these only."""
-    if isinstance(error, redis.OutOfMemoryError):
-        return "OOM"
-    if isinstance(error, redis.ReadOnlyError):
-        return "READONLY"
+    """Why the server refuses to write for the moment; None when that is not what is wrong."""
+    if (code := next((code for kind, code in _REFUSAL_OF.items() if isinstance(error, kind)), None)) is not None:
+        return code
     words = str(error)
     return next((code for code in REFUSALS if code in words), None)
 

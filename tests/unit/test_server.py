@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import redis
+from redis.connection import DefaultParser
 from redis.exceptions import NoPermissionError
 
 from jobs.errors import StoreForbidden, StoreUnavailable
-from jobs.server import unavailable
+from jobs.server import REFUSALS, unavailable
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,12 @@ from jobs.server import unavailable
 def test_what_passes_is_unavailable_for_now(error: redis.RedisError) -> None:
     with pytest.raises(StoreUnavailable), unavailable():
         raise error
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_a_refusal_is_known_by_its_code_whatever_becomes_of_the_code_in_redis_py(code: str) -> None:
+    with pytest.raises(StoreUnavailable), unavailable():
+        raise DefaultParser.parse_error(f"{code} not now")  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(
