@@ -41,7 +41,7 @@ class LoopStore:
 
     async def ping(self) -> None:
         """Raises StoreUnavailable when Redis does not answer."""
-        await self._answers([("PING",)])
+        await self._answers(self._link.ask([("PING",)]))
 
     def close(self) -> None:
         self._link.close()
@@ -56,7 +56,7 @@ class LoopStore:
             case Save():
                 return await self._save(step)
             case Orders(count):
-                (last,) = await self._answers([("INCRBY", self._store.keys.order, count)])
+                (last,) = await self._answers(self._link.ask([("INCRBY", self._store.keys.order, count)]))
                 return int(last) - count + 1
 
     async def _save(self, step: Save) -> Any:
@@ -73,17 +73,20 @@ class LoopStore:
     async def _save_once(self, step: Save) -> Any:
         script = self._store.save_script
         call = ("EVALSHA", script.sha, len(step.keys), *step.keys, *step.args)
-        saved = self._link.ask([call])
-        self._ring([Applied(write.read.job, write.written.job) for write in step.writes])
         with unavailable():
-            (answer,) = await saved
+            (answer,) = await self._sent(step, call)
             if isinstance(answer, NoScriptError):  # the server has been started again
-                _, answer = await self._answers([("SCRIPT", "LOAD", str(script.script)), call])
+                _, answer = await self._answers(self._sent(step, ("SCRIPT", "LOAD", str(script.script)), call))
             elif isinstance(answer, Exception):
                 raise answer
             return not_refused(answer)
 
-    async def _answers(self, commands: Sequence[Command]) -> list[Any]:
-        asked = self._link.ask(commands)
+    def _sent(self, step: Save, *commands: Command) -> asyncio.Future[list[Any]]:
+        """With whoever has something to do after this write woken up behind it."""
+        saved = self._link.ask(commands)
+        self._ring([Applied(write.read.job, write.written.job) for write in step.writes])
+        return saved
+
+    async def _answers(self, asked: asyncio.Future[list[Any]]) -> list[Any]:
         await asyncio.wait([asked])
         return answers_of(asked)

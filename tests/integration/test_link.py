@@ -22,6 +22,7 @@ from jobs.keys import Keys
 from jobs.link import Link, answers_of
 from jobs.loop_store import LoopStore
 from jobs.policy import Policy
+from jobs.records import Known
 from jobs.server import connect, lua
 from jobs.store import JobStore
 from ops.chaos.relay import Relay, RelayThread
@@ -143,14 +144,20 @@ def test_the_store_writes_by_it_and_rings_with_each_write(redis_url: str, keys: 
 
 
 def test_a_server_without_the_script_is_told_it(redis_url: str, keys: Keys) -> None:
-    """As after a restart: what was asked is written all the same."""
-    store = _store(redis_url, keys)
+    """As after a restart: what was asked is written, and whoever was woken up before that is woken up again."""
+    store, found = _store(redis_url, keys), list[asyncio.Future[list[Any]]]()
     store.save_script = store._redis.register_script(lua("new_jobs", "save") + f"-- {uuid.uuid4()}")
 
     async def work() -> None:
         link = Link(redis_url)
-        (outcome,) = await LoopStore(store, link, _nobody).apply_many([("job_1", running("t1", 10))])
+
+        def look(_: Sequence[Applied]) -> None:
+            found.append(link.ask([("HGET", keys.job("job_1"), "version")]))
+
+        (outcome,) = await LoopStore(store, link, look).apply_many([("job_1", running("t1", 10))])
         assert isinstance(outcome, Applied)
+        assert isinstance(outcome.known, Known)
+        assert await found[-1] == [outcome.known.version.encode()], "whoever was woken up came too early"
         link.close()
 
     in_a_loop(work)
@@ -170,9 +177,6 @@ def test_a_write_whose_answer_was_lost_is_asked_for_again_and_done_once(redis_ur
         in_a_loop(work)
     assert len(rung) == 2, "it was not asked for again"
     assert [entry.event for entry in store.history("job_1")].count("task_seen") == 1
-
-
-def _nobody(_: Sequence[Applied]) -> None: ...
 
 
 def _store(redis_url: str, keys: Keys) -> JobStore:
