@@ -129,10 +129,11 @@ class _Line(asyncio.Protocol):
             made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def ask(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        # Packed first: a call that cannot be sent must not wait for an answer, for it would take the next one's.
+        packed = [hiredis.pack_command(one) for one in commands]  # type: ignore[arg-type]  # of any length
         done: asyncio.Future[list[Any]] = self._loop.create_future()
         call = _Call(len(commands), self._loop.time() + SOCKET_TIMEOUT_SECONDS, done)
         self._calls.append(call)
-        packed = [hiredis.pack_command(one) for one in commands]  # type: ignore[arg-type]  # of any length
         self._transport.write(b"".join(packed))
         if self._timer is None:
             self._timer = self._loop.call_at(call.until, self._look_at_the_clock)

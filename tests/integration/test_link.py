@@ -71,6 +71,19 @@ def test_what_is_asked_at_once_is_answered_in_order_each_with_its_own(redis_url:
     in_a_loop(work)
 
 
+def test_what_cannot_be_sent_takes_nobodys_answer(redis_url: str) -> None:
+    async def work() -> None:
+        link = Link(redis_url)
+        assert await link.ask([("PING",)]) == [b"PONG"]
+        with pytest.raises(UnicodeEncodeError):
+            link.ask([("ECHO", "\ud800")])
+        assert await link.ask([("ECHO", "mine")]) == [b"mine"]
+        assert await link.ask([("ECHO", "mine too")]) == [b"mine too"]
+        link.close()
+
+    in_a_loop(work)
+
+
 def test_a_lost_connection_fails_what_was_asked_and_the_next_call_opens_another(redis_url: str) -> None:
     with relayed(redis_url) as (relay, link):
 
