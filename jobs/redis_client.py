@@ -4,7 +4,7 @@ A worker asks the server some twenty times for each job, on several threads. Eac
 the connection is still good, and each sending and reading is waited for in a system call of its own; any of these lets
 the interpreter's lock go, and another thread in. So here a connection that has just answered is used again as it is,
 and the kernel watches the time. The rest is redis-py's: addresses, users, TLS, commands, errors, connecting and how
-often, health checks. Transactions and subscriptions go all its way.
+often, health checks, transactions. Subscriptions go all its way.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class RedisClient(redis.Redis):
         """What comes to a command that was sent."""
         return self.parse_response(connection, command, **options)  # type: ignore[no-untyped-call]
 
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        return super().pipeline(transaction, shard_hint) if transaction else _Packet(self)
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:  # noqa: ARG002
+        return _Packet(self, transaction)
 
     def register_script(self, script: Any) -> Script:
         return Script(self, script)
@@ -132,15 +132,19 @@ class Script(RedisScript):
 
 
 class _Packet(Pipeline):
-    """Several commands at once."""
+    """Several commands at once. Nothing is watched: what a transaction goes by, scripts look at."""
 
-    def __init__(self, client: RedisClient) -> None:
-        super().__init__(client.connection_pool, client.response_callbacks, False, None)
+    def __init__(self, client: RedisClient, transaction: bool) -> None:
+        super().__init__(client.connection_pool, client.response_callbacks, transaction, None)
         self._client = client
+        self._all_or_none = transaction
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        if self.scripts:  # the server must know them first
-            return super().execute(raise_on_error)
+        if self._all_or_none or self.scripts:  # these the server must know first
+            # With a connection of its own redis-py would give it back however this ends. Over TCP its pool hands out
+            # one with answers left to be read, since they may be notices of maintenance.
+            with self._client.one_call() as self.connection:
+                return super().execute(raise_on_error)
         calls, self.command_stack = self.command_stack, []
         if not calls:
             return []
@@ -156,6 +160,10 @@ class _Packet(Pipeline):
             self.raise_first_error(calls, answers)  # type: ignore[no-untyped-call]
         return answers
 
+    def reset(self) -> Any:
+        self.connection = None  # whoever lent it takes it back
+        return super().reset()
+
 
 def watched_by_the_kernel(connection: Any) -> None:
     """What redis-py does with a new connection; and its timeout is kept by the kernel, not by a system call before each
@@ -166,4 +174,8 @@ def watched_by_the_kernel(connection: Any) -> None:
         for wait in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             kernel_waits.bound(sock, wait, seconds)
         sock.settimeout(None)
-    connection.on_connect()
+    try:
+        connection.on_connect()
+    except BaseException:  # redis-py closes it after errors of its own alone, and else uses it as it is
+        connection.disconnect()
+        raise

@@ -9,18 +9,21 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
 from redis.client import Pipeline
+from redis.connection import AbstractConnection
 
 from jobs import redis_client, server
 from jobs.errors import StoreUnavailable
 from jobs.questions import Question, ask, ask_all
 from jobs.redis_client import RedisClient, watched_by_the_kernel
 from jobs.server import begun, connect, unavailable
+from ops.chaos.relay import Relay, RelayThread
 
 
 @pytest.fixture
@@ -34,6 +37,16 @@ def key(other: RedisClient) -> Iterator[str]:
     key = f"test:{uuid.uuid4().hex}"
     yield key
     other.delete(key)
+
+
+@pytest.fixture
+def over_tcp(redis_url: str) -> Iterator[RedisClient]:
+    thread = RelayThread()
+    relay = Relay(thread, Path(redis_url.removeprefix("unix://")))
+    with connect(f"redis://127.0.0.1:{relay.port}") as client:
+        yield client
+    relay.close()
+    thread.close()
 
 
 def test_a_connection_that_has_just_answered_is_used_again(client: RedisClient) -> None:
@@ -78,6 +91,54 @@ def test_what_was_not_read_to_the_end_is_never_read(client: RedisClient, error: 
     with pytest.raises(error):
         fail()
     assert client.echo("mine") == b"mine"
+
+
+def test_what_is_left_of_a_transaction_is_never_read(over_tcp: RedisClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, answers = Pipeline.parse_response, list[Any]()
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        if answers:
+            raise KeyboardInterrupt
+        answers.append(parse(*args, **options))  # type: ignore[no-untyped-call]
+        return answers[0]
+
+    pipeline = over_tcp.pipeline(transaction=True)
+    pipeline.echo("not mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "parse_response", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.execute()
+    assert over_tcp.echo("mine") == b"mine"
+
+
+def test_a_transaction_has_a_connection_as_any_other_call(client: RedisClient) -> None:
+    number = client.client_id()
+    pipeline = client.pipeline(transaction=True)
+    pipeline.client_id()
+    pipeline.incrbyfloat("a key", "no number")  # type: ignore[arg-type]
+    with pytest.raises(redis.ResponseError):
+        pipeline.execute()
+    pipeline.client_id()
+    assert pipeline.execute() == [number]
+    assert client.client_id() == number
+
+
+def test_a_connection_that_was_interrupted_while_it_was_made_is_made_anew(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would do its calls without having logged in, or in another database."""
+    read = AbstractConnection.read_response
+
+    def interrupted(*args: Any, **options: Any) -> None:
+        read(*args, **options)
+        raise KeyboardInterrupt
+
+    with connect(f"{redis_url}?db=1") as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(AbstractConnection, "read_response", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                client.ping()
+        assert client.client_info()["db"] == 1
 
 
 def test_of_several_commands_one_is_refused_and_the_others_are_answered(client: RedisClient, key: str) -> None:
