@@ -19,14 +19,14 @@ DEFAULT_PERSONALITY = "open-source"
 
 # Each command, where it is, and what it does. The words stand here so that `--help` loads nothing.
 COMMANDS = {
-    "run": ("ops.cli.run:run", "Blend every row of a manifest, start to end."),
+    "run": ("ops.cli.run:run", "Blend the rows of a manifest, or the pictures of a folder, start to end."),
     "up": ("ops.cli.processes:up", "Run the same stack without a manifest, until Ctrl-C."),
     "submit": ("ops.cli.jobs:submit", "Enqueue one blend of 2 to 5 pictures."),
-    "job": ("ops.cli.jobs:job", "Look at one job: its record and its history."),
-    "campaign": ("ops.cli.campaigns:campaign", "Look at campaigns; pause, resume, cancel, retry them."),
+    "job": ("ops.cli.jobs:job", "Look at one job; carry it on, cancel it, try it again."),
+    "campaign": ("ops.cli.campaigns:campaign", "Look at campaigns; bound, pause, cancel, retry, export, archive them."),
     "schedule": ("ops.cli.schedules:schedule", "Enqueue manifests by the clock."),
     "webhook": ("ops.cli.webhooks:webhook", "Tell your own endpoints what becomes of jobs and campaigns."),
-    "upstream": ("ops.cli.upstreams:upstream", "Look at the API: how many jobs at once, and why."),
+    "upstream": ("ops.cli.upstreams:upstream", "Look at the APIs: how many jobs at once, and why."),
     "resume": ("ops.cli.resume:resume", "Submit again, once what stopped it is mended."),
     "worker": ("ops.cli.processes:worker", "Run one worker (for containers)."),
     "beat": ("ops.cli.processes:beat", "Run the clock that wakes workers (for containers)."),
@@ -76,6 +76,7 @@ def cli() -> None:
     \b
     Try it without an API:   blendq run examples/pairs.csv --sandbox
     With your API:           BLENDQ_API_URL=https://… BLENDQ_API_KEY=… blendq run pairs.csv
+    What that would cost:    blendq run pairs.csv --dry-run --price 0.05
     Every setting:           blendq settings
 
     Data goes to stdout, progress and messages to stderr. Exit codes: 0 all succeeded, 1 another error, 2 usage,

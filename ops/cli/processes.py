@@ -26,9 +26,9 @@ SERVER_SECONDS = 15.0
 @data_dir_option
 @json_option
 def up(sandbox: str | None, speed: float | None, data_dir: Path | None, as_json: bool) -> int:
-    """Run the whole stack, until Ctrl-C: server, worker, beat, scheduler, receiver, and a sandbox if you ask for one.
+    """Run the whole stack, until Ctrl-C: server, workers, beat, scheduler, receiver, and a sandbox if you ask for one.
 
-    Use it when jobs come from other programs, or from `blendq submit`.
+    Use it when jobs come from other programs, or from `blendq submit`. BLENDQ_WORKERS says how many workers (1).
     """
     settings = Settings.load(data_dir=data_dir)
     choice = sandbox_choice(settings, sandbox, speed)

@@ -57,8 +57,12 @@ ADVICE = {
     help="Where the pictures go, and results.jsonl, errors.jsonl and gallery.html.",
 )
 @click.option("--campaign", metavar="NAME", help="The campaign's name (default: made from the manifest's place).")
-@click.option("--slots", type=int, metavar="N", help="Jobs at the API at once.")
-@click.option("--on-queued", type=click.Choice([str(one) for one in OnQueued]), help="What to do after a code 22.")
+@click.option("--slots", type=int, metavar="N", help="Jobs at the API at once (default: found, and followed).")
+@click.option(
+    "--on-queued",
+    type=click.Choice([str(one) for one in OnQueued]),
+    help="After a code 22: look the task up (confirm, the default), always send again, or wait.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, and tell what it would take and cost; send nothing.")
 @click.option(
     "--repeat", type=click.IntRange(1, 1000), default=1, metavar="N", help="N blends of each row, each paid for."

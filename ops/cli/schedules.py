@@ -47,9 +47,17 @@ def _open(place: Place) -> Iterator[tuple[Producer, Schedules]]:
 )
 @click.option("--timezone", metavar="ZONE", help="Of the cron expression, as Europe/Berlin (default UTC).")
 @click.option(
-    "--overlap", type=click.Choice([one.value for one in Overlap]), help="While the run before is unfinished."
+    "--overlap",
+    type=click.Choice([one.value for one in Overlap]),
+    help="While the run before is unfinished: leave the next out (default), let it wait, or begin it.",
 )
-@click.option("--catch-up", "catch_up_seconds", type=Number(), metavar="SECONDS", help="Later runs are left out.")
+@click.option(
+    "--catch-up",
+    "catch_up_seconds",
+    type=Number(),
+    metavar="SECONDS",
+    help="A run that comes later than this is left out (default 3600).",
+)
 @place_options
 def add_schedule(
     name: str, manifest: str, sandbox: str | None, data_dir: Path | None, as_json: bool, **fields: Any

@@ -10,9 +10,14 @@ import click
 
 
 class Number(click.FloatRange):
-    """A number within bounds. Of click's, `nan` is within all of them."""
+    """A number within bounds, if any. Of click's, `nan` is within all of them."""
 
     name = "number"
+
+    def _describe_range(self) -> str:
+        """For `--help`; where there are no bounds click says "x<=None"."""
+        unbounded = self.min is None and self.max is None
+        return "" if unbounded else super()._describe_range()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         found = float(super().convert(value, param, ctx))

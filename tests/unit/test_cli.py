@@ -55,6 +55,12 @@ def test_every_command_has_a_help_text(name: str) -> None:
     assert len(answer.output.split("Options:")[0].splitlines()) > 3
 
 
+def test_help_shows_no_bounds_where_there_are_none() -> None:
+    answer = CliRunner().invoke(cli, ["schedule", "add", "--help"])
+    assert "--every SECONDS" in answer.output
+    assert "None" not in answer.output
+
+
 def test_help_lists_every_command() -> None:
     answer = CliRunner().invoke(cli, ["--help"])
     assert all(f"\n  {name} " in answer.output for name in COMMANDS)
