@@ -29,6 +29,8 @@ from jobs.server import connect
 from jobs.settings import Settings
 from jobs.slots.plan import Plan
 from jobs.telling.changes import BEGINNING
+from ops.doctor import examine
+from ops.findings import Level
 from ops.health_worker import worker_health
 from ops.sandbox.process import SandboxProcess
 from producer import Producer
@@ -323,3 +325,11 @@ MESSAGE = (
     '{"body": "e30=", "content-encoding": "utf-8", "content-type": "application/json", "headers": {}, "properties": '
     '{"delivery_tag": "tag-1", "delivery_info": {"exchange": "", "routing_key": "submit"}, "body_encoding": "base64"}}'
 )
+
+
+def test_doctor_says_what_its_user_may_not_ask(guarded: GuardedServer, tmp_path: Path) -> None:
+    found = {one.name: one for one in examine(Settings(data_dir=tmp_path, redis_url=guarded.url("producer")))}
+    assert found["submitting"].level is Level.OK
+    for name in ("redis version", "redis durability", "workers"):
+        assert (found[name].level, found[name].says.startswith("not told to this user")) == (Level.OK, True)
+    assert guarded.denied()  # it tries; and the log begins anew for the other tests
