@@ -98,6 +98,11 @@ def test_settings(path: Path) -> None:
     assert named <= SETTINGS, "there are no such settings"
 
 
+def test_every_setting_is_told_of_somewhere() -> None:
+    told = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    assert [name for name in sorted(SETTINGS) if not re.search(rf"\b{name}\b", told)] == []
+
+
 @pytest.mark.parametrize("block", of("sh"))
 def test_variables_of_the_containers(block: Block) -> None:
     """Lines for `.env` set what docker-compose.yml, or a setting, reads."""
