@@ -19,11 +19,11 @@ def main() -> None:
         request = BlendRequest(
             images=(str(HERE / "whale.webp"), str(HERE / "city.webp")),
             dimensions="LANDSCAPE",
-            custom_id="order-18",
+            custom_id="order-20",
             metadata={"customer": 4711},
         )
         # The same key is the same job, so a service that was restarted may simply enqueue it again.
-        job = blends.enqueue(request, idempotency_key="order-18")
+        job = blends.enqueue(request, idempotency_key="order-20")
         done = blends.wait(job, timeout_seconds=600)
         print(job.id, done.status, done.picture or done.reason)
 
