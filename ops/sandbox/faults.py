@@ -4,51 +4,62 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
 
 SPOILS = ("truncated", "wrong-type", "html", "empty", "bomb", "redirect", "expired")
 MAX_SECONDS = 3600.0
 MAX_REPEATS = 100
 
 
+T = TypeVar("T")
+
+
+def _fault(default: T, words: str) -> T:
+    """A field of `Faults`, with what `--help` says of it."""
+    return field(default=default, metadata={"words": words})
+
+
 @dataclass(frozen=True)
 class Faults:
     """Shares are chances from 0 to 1; seconds are real ones, whatever the speed of the simulated time."""
 
-    # Before a submission is accepted: nothing is taken.
-    fail_5xx: float = 0.0  # 500, 502 or 503
-    no_account: bool = False  # code 3
-    quota: bool = False  # code 4, quota_not_enough
-    banned: bool = False  # code 24
-    queue_full: bool = False  # code 23
-    internal_error: bool = False  # code 9
-    rate_limit: bool = False  # HTTP 429
-    refuse_key: bool = False  # 401, to questions too
-    html_answers: bool = False  # a browser check with status 200, to questions too
+    # Before a submission is accepted: nothing is taken, and nothing paid for.
+    fail_5xx: float = _fault(0.0, "share of submissions that get 500, 502 or 503; not accepted")
+    no_account: bool = _fault(False, "code 3")
+    quota: bool = _fault(False, "code 4, quota_not_enough")
+    banned: bool = _fault(False, "code 24")
+    queue_full: bool = _fault(False, "code 23")
+    internal_error: bool = _fault(False, "code 9; not accepted")
+    rate_limit: bool = _fault(False, "HTTP 429")
+    refuse_key: bool = _fault(False, "401, to questions too")
+    html_answers: bool = _fault(False, "a browser check with status 200, to questions too; not accepted")
     # After it was accepted: it is paid for, whatever the answer says.
-    lose_answer: float = 0.0  # the connection closes
-    fail_5xx_after: float = 0.0
-    lose_in_gateway: float = 0.0  # do_request_failed and insert_midjourney_task_failed, by turns
-    existed: bool = False  # code 21: with the earlier task of the same content, else with the new one
-    duplicate_ids: bool = False  # the new task gets the id of the newest one
-    late_22: bool = False  # as the open-source server counts: 1 while nobody else waits, else 22 with their number
+    lose_answer: float = _fault(0.0, "share of accepted ones whose connection closes without an answer")
+    fail_5xx_after: float = _fault(0.0, "share of accepted ones that get 500, 502 or 503")
+    lose_in_gateway: float = _fault(0.0, "share that get do_request_failed or insert_midjourney_task_failed, by turns")
+    existed: bool = _fault(False, "code 21: with the earlier task of the same content, else with the new one")
+    duplicate_ids: bool = _fault(False, "the new task gets the id of the newest one")
+    late_22: bool = _fault(
+        False, "as the open-source server counts: 1 while nobody else waits, else 22 with their number"
+    )
     # Any answer.
-    hang_seconds: float = 0.0
-    fail_queries: float = 0.0  # 5xx to questions
+    hang_seconds: float = _fault(0.0, "so long every answer takes")
+    fail_queries: float = _fault(0.0, "share of questions that get a 5xx")
     # The task's life.
-    fail_tasks: float = 0.0
-    flip_failures: bool = False  # FAILURE first, SUCCESS a moment later
-    swap_pictures: bool = False  # two neighbours in the ledger get each other's
-    share_pictures: bool = False  # a task shows the picture of the last one that succeeded
-    spoil_pictures: str = ""  # what comes instead of every picture, while this is set
-    spoil_for_good: str = ""  # the same, for ever, of the tasks that succeed while this is set
-    expire_links: bool | str = False  # "once": the first link is dead; true: only the newest fetch's link works
+    fail_tasks: float = _fault(0.0, "share of tasks that end as FAILURE")
+    flip_failures: bool = _fault(False, "FAILURE first, SUCCESS a moment later")
+    swap_pictures: bool = _fault(False, "two neighbours in the ledger get each other's")
+    share_pictures: bool = _fault(False, "a task shows the picture of the last one that succeeded")
+    spoil_pictures: str = _fault("", "what comes instead of every picture, while this is set")
+    spoil_for_good: str = _fault("", "the same, for ever, of the tasks that succeed while this is set")
+    expire_links: bool | str = _fault(False, "once: the first link is dead; always: only the newest fetch's link works")
     # Callbacks.
-    drop_callbacks: float = 0.0
-    repeat_callbacks: int = 0  # how many more times each is sent
-    reorder_callbacks: bool = False
-    delay_callbacks_seconds: float = 0.0
-    callback_before_answer: bool = False  # the answer waits until one callback was delivered
+    drop_callbacks: float = _fault(0.0, "share of callbacks that are never sent")
+    repeat_callbacks: int = _fault(0, "how many more times each is sent")
+    reorder_callbacks: bool = _fault(False, "they overtake each other")
+    delay_callbacks_seconds: float = _fault(0.0, "so much later each is sent")
+    callback_before_answer: bool = _fault(False, "the answer waits until one callback was delivered")
 
     def merged(self, changes: Mapping[str, object]) -> Faults:
         """These faults with some changed.
@@ -59,7 +70,8 @@ class Faults:
         return replace(self, **{name: _checked(name, value) for name, value in changes.items()})  # type: ignore[arg-type]
 
 
-DEFAULTS: dict[str, bool | int | float | str] = {field.name: field.default for field in fields(Faults)}  # type: ignore[misc]
+DEFAULTS: dict[str, bool | int | float | str] = {one.name: one.default for one in fields(Faults)}  # type: ignore[misc]
+WORDS: dict[str, str] = {one.name: one.metadata["words"] for one in fields(Faults)}
 
 
 def _checked(name: str, value: object) -> bool | int | float | str:

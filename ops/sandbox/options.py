@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ops.sandbox.faults import DEFAULTS, SPOILS, Faults
+from ops.sandbox.faults import DEFAULTS, SPOILS, WORDS, Faults
 from ops.sandbox.personalities import Name
 
 DEFAULT_PORT = 8792
@@ -99,15 +99,16 @@ def _add_world(made: argparse.ArgumentParser) -> None:
 def _add_faults(made: argparse.ArgumentParser) -> None:
     group = made.add_argument_group("faults", "off unless given; POST /sandbox/faults changes them at run time")
     for name, default in DEFAULTS.items():
-        flag = f"--{name.replace('_', '-')}"
+        flag, words = f"--{name.replace('_', '-')}", WORDS[name]
         if name == "expire_links":
-            group.add_argument(flag, nargs="?", const="always", choices=["always", "once"])
+            group.add_argument(flag, nargs="?", const="always", choices=["always", "once"], help=words)
         elif isinstance(default, bool):
-            group.add_argument(flag, action="store_true", default=None)
+            group.add_argument(flag, action="store_true", default=None, help=words)
         elif isinstance(default, str):
-            group.add_argument(flag, choices=SPOILS)
+            group.add_argument(flag, choices=SPOILS, help=words)
         else:
-            group.add_argument(flag, type=type(default), metavar="N" if isinstance(default, int) else "X")
+            metavar = "N" if isinstance(default, int) else "X"
+            group.add_argument(flag, type=type(default), metavar=metavar, help=words)
 
 
 def parse(arguments: Sequence[str] | None = None) -> SandboxOptions:
