@@ -41,6 +41,8 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 # Systems read a name that ends so as an IPv4 address: 127.1, 0x7f000001, 0177.0.0.1, 2130706433.
 _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
+# Brackets are around an IPv6 address, and around all of it: some Pythons read past what stands beside them.
+_AUTHORITY = re.compile(r"[^\[\]]*|\[[^\[\]]*\](?::[0-9]*)?")
 _MAX_HOST_CHARACTERS = 253
 # What may stand in a path or query; "%", since what is quoted already stays as it is.
 _SAFE_IN_TARGET = "%/?:@!$&'()*+,;=-._~[]"
@@ -83,6 +85,8 @@ def parse_target(url: str) -> Target:
         raise AddressRefused("the link is no web address")
     if "@" in parts.netloc:
         raise AddressRefused("the link has a user name before its host")
+    if not _AUTHORITY.fullmatch(parts.netloc):
+        raise AddressRefused("the link's host is no IPv6 address")
     path = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_SAFE_IN_TARGET)
     return Target(parts.scheme, _host(parts.hostname or ""), port or DEFAULT_PORTS[parts.scheme], path)
 
