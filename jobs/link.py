@@ -132,6 +132,9 @@ class _Line(asyncio.Protocol):
         # Packed first: a call that cannot be sent must not wait for an answer, for it would take the next one's.
         packed = [hiredis.pack_command(one) for one in commands]  # type: ignore[arg-type]  # of any length
         done: asyncio.Future[list[Any]] = self._loop.create_future()
+        if self.lost:  # as soon as it was there
+            done.set_exception(redis.ConnectionError("the connection was lost before it was used"))
+            return done
         call = _Call(len(commands), self._loop.time() + SOCKET_TIMEOUT_SECONDS, done)
         self._calls.append(call)
         self._transport.write(b"".join(packed))
@@ -146,6 +149,10 @@ class _Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         while (answer := self._reader.gets()) is not False:
+            if not self._calls:  # nobody asked: the server says why it hangs up
+                self.lost = True
+                self._transport.abort()
+                return
             call = self._calls[0]
             call.answers.append(answer)
             if len(call.answers) == call.count:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -12,11 +13,12 @@ from typing import Any
 
 import pytest
 import redis
+import uvloop
 
 from jobs import events
 from jobs import link as room
 from jobs.applying import Applied
-from jobs.errors import StoreForbidden
+from jobs.errors import StoreForbidden, StoreUnavailable
 from jobs.job import Status
 from jobs.keys import Keys
 from jobs.link import Link, answers_of
@@ -97,6 +99,30 @@ def test_a_lost_connection_fails_what_was_asked_and_the_next_call_opens_another(
             link.close()
 
         in_a_loop(work)
+
+
+@pytest.mark.parametrize("asked_at_once", [True, False])
+def test_a_server_that_will_not_have_us_is_away(asked_at_once: bool) -> None:
+    """As one with `maxclients` connections: it says so before it was asked, and hangs up."""
+    defects: list[dict[str, Any]] = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, defect: defects.append(defect))
+        near, far = socket.socketpair()
+        with far:
+            far.sendall(b"-ERR max number of clients reached\r\n")
+        _, line = await loop.create_unix_connection(room._Line, sock=near)
+        if not asked_at_once:
+            await asyncio.sleep(0.05)  # by then it has heard of it
+        asked = line.ask([("PING",)])
+        await asyncio.wait([asked])
+        with pytest.raises(StoreUnavailable):
+            answers_of(asked)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(work(), DEADLINE_SECONDS))
+    assert defects == []
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
