@@ -159,6 +159,13 @@ def test_a_wake_up_that_was_in_vain_takes_nobody_s_turn(monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("no_patience")
+def test_a_tick_works_off_the_lists_for_messages_get_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, Waiting(Errand(COLLECTS, "b"), A))
+    bench.duty.dispatch()
+    assert bench.done == ["dispatch", "collect b", "submit a"]
+
+
+@pytest.mark.usefixtures("no_patience")
 def test_a_job_that_is_put_off_holds_up_none_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(monkeypatch, Waiting(A, B, C))
     bench.fails = {"a"}

@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 import redis
 
+from jobs.errands import COLLECTS, Errands
 from jobs.events import Release
-from jobs.keys import BROKER_PREFIX
+from jobs.keys import BROKER_PREFIX, Keys
 from jobs.policy import Policy
-from jobs.queue import DISPATCH, make_app
+from jobs.queue import DISPATCH, Wakeups, make_app
 from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
@@ -30,6 +31,7 @@ from ops.health import UnhealthyError, beat_health, flower_health, receiver_heal
 from ops.health_worker import _worker_health, worker_health
 from ops.ownership import Ownership
 from ops.sandbox.process import SandboxProcess
+from tests.integration.workbench import wait_for
 from tests.ports import free_port
 from tests.unit.lifecycle_world import new_job
 
@@ -139,6 +141,20 @@ def test_a_worker_outlives_the_redis_that_its_wake_ups_came_from(
             server.start()
             _soon(lambda: worker_health(settings))
             assert process.poll() is None
+
+
+def test_what_a_worker_that_died_was_called_for_is_found_with_the_next_tick(
+    settings: Settings, server: EmbeddedServer, start: Start
+) -> None:
+    """It had taken the message, and had not come to the list."""
+    with connect(settings.redis_address()) as client, make_app(settings) as app:
+        Wakeups(app, Errands(client)).collect("job_1")
+        assert client.brpop([BROKER_PREFIX + COLLECTS], timeout=5), "nobody was called"
+        start("ops.cli", "worker")
+        _soon(lambda: worker_health(settings))
+        assert client.llen(Keys().errands(COLLECTS)) == 1
+        app.send_task(DISPATCH)
+        wait_for(lambda: not client.llen(Keys().errands(COLLECTS)), lambda: "nobody came", DEADLINE_SECONDS)
 
 
 def test_a_worker_that_left_a_queue_is_not_healthy(settings: Settings, start: Start) -> None:
