@@ -115,11 +115,15 @@ class Follows(Record):
         return self.action.value if self.take == 1 else f"{self.action}-{self.take}"
 
 
+# Of jobs that were given none.
+DEFAULT_CAMPAIGN = "default"
+
+
 class Job(Record):
     """One blend, or a follow-up of one, from request to picture. Changed by `lifecycle`, written by `store` alone."""
 
     id: str
-    campaign: str = "default"
+    campaign: str = DEFAULT_CAMPAIGN
     idempotency_key: Annotated[str | None, Field(description="the caller's own name for it")] = None
     request: BlendRequest
     created_at: datetime

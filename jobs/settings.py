@@ -188,7 +188,12 @@ class Settings(BaseModel):
 
     keep_finished_days: Annotated[
         float | None,
-        Field(gt=0, le=36_500, allow_inf_nan=False, description="then a finished campaign is forgotten; absent: never"),
+        Field(
+            gt=0,
+            le=36_500,
+            allow_inf_nan=False,
+            description="then a finished campaign, or job without one, is forgotten; absent: never",
+        ),
     ] = None
 
     # Times of one submission.

@@ -20,14 +20,14 @@ from typing import ParamSpec, Self, TypeVar
 from jobs.actions import Action
 from jobs.applying import Applied
 from jobs.errors import InvalidRequest
-from jobs.job import Job
+from jobs.job import DEFAULT_CAMPAIGN, Job
 from jobs.keys import Keys
 from jobs.pictures.images import Check
 from jobs.pictures.picture_formats import check_picture
 from jobs.request import BlendRequest
 from jobs.settings import Settings
 from jobs.telling.changes import Changed
-from producer.client import DEFAULT_CAMPAIGN, Producer
+from producer.client import Producer
 from producer.enqueueing import BATCH_JOBS
 from producer.following import Events, Finished, Patience, Results
 from producer.pulling import Pulled

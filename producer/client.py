@@ -23,7 +23,7 @@ from jobs.errands import Errands
 from jobs.errors import InvalidRequest, PictureMissing, StoreForbidden, StoreUnavailable
 from jobs.events import Cancel, Retry
 from jobs.idempotency import check_key
-from jobs.job import Job, Status
+from jobs.job import DEFAULT_CAMPAIGN, Job, Status
 from jobs.keys import Keys
 from jobs.net.download import Downloads
 from jobs.pictures.images import Check, ImageStore
@@ -45,7 +45,6 @@ from producer.following import Events, Finished, Patience, Results
 from producer.pictures import Pictures
 from producer.tokens import Tokens
 
-DEFAULT_CAMPAIGN = "default"
 T = TypeVar("T")
 
 

@@ -12,7 +12,7 @@ import click
 from jobs.applying import Applied
 from jobs.errors import BlendqError, UsageError
 from jobs.ids import ID
-from jobs.job import Job, Status
+from jobs.job import DEFAULT_CAMPAIGN, Job, Status
 from jobs.pictures.images import StoredImage
 from jobs.report import parent_json, result, rfc3339
 from jobs.request import BlendRequest
@@ -26,7 +26,6 @@ from ops.cli.request_options import request_fields, request_options
 from ops.cli.run_options import embed_option
 from ops.cli.values import Number
 from ops.notes import note
-from producer.client import DEFAULT_CAMPAIGN
 from producer.following import Finished
 from producer.report import next_step, whole_record
 from producer.results.embedding import embedded, origin

@@ -15,10 +15,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from jobs.actions import Action
 from jobs.errors import InvalidRequest, PictureError
 from jobs.idempotency import MAX_KEY_CHARACTERS
+from jobs.job import DEFAULT_CAMPAIGN
 from jobs.plain_words import in_plain_words
 from jobs.request import BlendRequest, is_digest
 from producer.api.problems import Refused
-from producer.client import DEFAULT_CAMPAIGN
 
 M = TypeVar("M", bound=BaseModel)
 

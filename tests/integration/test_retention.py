@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from jobs import events
+from jobs.actions import Action
 from jobs.attempt import TaskStatus
 from jobs.keys import Keys
 from jobs.settings import Settings
@@ -83,6 +84,21 @@ def test_what_is_finished_for_long_is_forgotten(bench: Open, caplog: pytest.LogC
     cancel(store, half[1:])
     look_until(made, lambda: names(store) == [])
     assert list(store._redis.scan_iter(f"{store.keys.prefix}:campaign:*")) == []
+
+
+def test_jobs_without_a_campaign_go_one_by_one_and_parents_last(bench: Open) -> None:
+    made = bench(keep_finished_days=SOON_DAYS)
+    store = made.store
+    waiting, *done, parent = add(store, "default", 5)
+    seen = events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100, "http://cdn/1")
+    for event in (events.Release(), events.Claim("w"), events.Commit(1), seen, events.Collected(1, PICTURE)):
+        store.apply(parent, event)
+    (child,) = store.apply(parent, events.Act((Action.U1,))).after.follow_ups
+    cancel(store, done)
+    look_until(made, lambda: store.counts() == {"waiting": 2, "submissions": 1, "succeeded": 1})
+    cancel(store, [child])
+    look_until(made, lambda: store.counts() == {"waiting": 1})
+    assert store.get(waiting)
 
 
 def test_nothing_is_forgotten_by_default(bench: Open) -> None:
