@@ -58,7 +58,7 @@ class Answer:
         # As most clients do: what gateways write is not always as it should be, and means just one thing all the same.
         self._parser.set_dangerous_leniencies(
             lenient_chunked_length=True,
-            lenient_data_after_close=True,
+            lenient_keep_alive=True,  # an interim answer that says "close" means the one that follows
             lenient_optional_cr_before_lf=True,
             lenient_spaces_after_chunk_size=True,
         )
@@ -106,7 +106,7 @@ class Answer:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.status:  # else a trailer, or of an answer that nobody asked for
-            self.headers.append((name, value))
+            self.headers.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()

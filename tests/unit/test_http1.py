@@ -40,6 +40,8 @@ CHUNKS = b"1\r\nb\r\n3\r\nody\r\n0\r\n\r\n"
         (OK + CHUNKED + b"\r\n" + CHUNKS, True),
         (OK + CHUNKED + b"\r\n" + CHUNKS[:-2] + b"Digest: x\r\n\r\n", True),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\n" + OK + LENGTH + b"\r\nbody", True),
+        (b"HTTP/1.1 100 Continue\r\nConnection: close\r\n\r\n" + OK + LENGTH + b"\r\nbody", True),
+        (b"HTTP/1.0 100 Continue\r\n\r\n" + OK + LENGTH + b"Connection: close\r\n\r\nbody", False),
         (OK + b"\r\nbody", False),
         (b"HTTP/1.0 200 OK\r\n\r\nbody", False),
         # Not as it should be, and means just one thing all the same.
@@ -61,6 +63,10 @@ def test_whole_answers(wire: bytes, open_after: bool, at_once: bool) -> None:
     assert read.complete
     if at_once:
         assert read.leaves_line_open is open_after
+
+
+def test_what_stands_around_a_headers_value_is_no_part_of_it() -> None:
+    assert answer([OK + b"A:b\r\nC: \t d e \t\r\nF: \r\n\r\n"]).headers == [(b"A", b"b"), (b"C", b"d e"), (b"F", b"")]
 
 
 @pytest.mark.parametrize("status", [b"000", b"099", b"199"])
