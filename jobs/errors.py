@@ -14,6 +14,7 @@ BlendqError
 ├── ScheduleNotFound
 ├── WebhookNotFound
 ├── PictureMissing             a stored picture is gone from the image store
+├── PictureUnreadable          it is there, and cannot be read now (retryable)
 ├── StoreUnavailable           Redis did not answer (retryable)
 │   └── StoreForbidden         it refuses this user, or what the user asked for
 ├── ChangesMissed              a reader of the stream of changes was away for too long
@@ -121,6 +122,19 @@ class WebhookNotFound(BlendqError):
 
 class PictureMissing(BlendqError):
     code = "picture_missing"
+
+
+class PictureUnreadable(BlendqError):
+    code = "picture_unreadable"
+    retryable = True
+
+    def __init__(self, picture: str, error: OSError) -> None:
+        """
+        Args:
+            picture: its name in the store.
+            error: the system's.
+        """
+        super().__init__(f"picture {picture} cannot be read: {error.strerror}; it is tried again")
 
 
 class StoreUnavailable(BlendqError):

@@ -13,7 +13,7 @@ import time
 from typing import assert_never
 
 from jobs.applying import Applied
-from jobs.errors import BlendqError, JobNotFound, PictureMissing, StoreUnavailable
+from jobs.errors import BlendqError, JobNotFound, PictureMissing, PictureUnreadable, StoreUnavailable
 from jobs.events import PAUSING, TAKING, Answer, AnswerKind, Claim, Commit, NoAnswer
 from jobs.job import Job, Status
 from worker.carrying_on import CannotCarryOnError, action_body
@@ -73,7 +73,7 @@ def _upload(context: Context, job: Job, commit: Committer) -> Answer | NoAnswer:
         return Answer(number, AnswerKind.INVALID, description=str(error))
     except CannotCarryOnError as error:
         return Answer(number, error.kind, description=str(error), retry_after_seconds=error.retry_after_seconds)
-    except (LeaseLostError, StoreUnavailable, LeavingError, UpstreamMissing) as error:
+    except (LeaseLostError, StoreUnavailable, LeavingError, UpstreamMissing, PictureUnreadable) as error:
         # Raised before the body, between two pieces, or by the commit: so before the last byte. A job that is another's
         # ignores it.
         return Answer(number, AnswerKind.GIVEN_UP, description=str(error))
@@ -93,7 +93,10 @@ def _body(context: Context, job: Job, proxy: ProxyClient) -> Body:
 
 
 def _picture(context: Context, digest: str) -> Picture:
-    found = context.images.read(digest, CHUNK_BYTES)
+    try:
+        found = context.images.read(digest, CHUNK_BYTES)
+    except OSError as error:
+        raise PictureUnreadable(digest, error) from error
     if found is None:
         raise PictureMissing(f"picture {digest} is gone from the image store; enqueue the job again with the file")
     stored, content = found

@@ -27,6 +27,22 @@ def test_a_picture_that_is_gone_fails_its_job_in_plain_words(open_bench: Open) -
     assert "enqueue the job again" in failed.reason.message
 
 
+def test_a_picture_that_cannot_be_read_now_is_read_later(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    stored = bench.context.images.find(bench.add().request.images[1])
+    assert stored is not None
+    content = stored.path.read_bytes()
+    stored.path.unlink()
+    stored.path.symlink_to(stored.path)  # no file is opened there, and yet something is
+    waiting = bench.submit()
+    assert waiting.status is Status.WAITING, bench.history()
+    assert "symbolic links; it is tried again" in bench.history()[-1]
+    assert bench.accepted() == []
+    stored.path.unlink()
+    stored.path.write_bytes(content)
+    assert bench.work_until(Status.SUCCEEDED).submissions == 1
+
+
 @pytest.mark.parametrize("expire", ["once", True])
 def test_an_expired_link_is_renewed(open_bench: Open, expire: str | bool) -> None:
     bench = open_bench("plus")

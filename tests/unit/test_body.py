@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.errors import PictureMissing
+from jobs.errors import PictureMissing, PictureUnreadable
 from jobs.request import BlendRequest, BotType, Dimensions, Mode
 from worker.proxy.body import CHUNK_BYTES, WRITE_BYTES, BlendBody, Picture
 
@@ -185,6 +185,17 @@ def test_a_picture_that_changed_is_missing_before_the_commit(
                 path.mkdir()
     with pytest.raises(PictureMissing, match=path.name):
         list(body.stream(commit))
+    assert commit.calls == 0
+
+
+def test_a_picture_that_cannot_be_opened_may_be_there_all_the_same(tmp_path: Path) -> None:
+    """Too many files are open, or the disk is away for a moment."""
+    several = pictures(tmp_path, b"a", b"b")
+    path, commit = several[1].path, Commit()
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(PictureUnreadable, match=f"{path.name}.*it is tried again"):
+        list(body_of(several).stream(commit))
     assert commit.calls == 0
 
 

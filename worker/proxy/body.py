@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import pybase64
 
-from jobs.errors import PictureMissing
+from jobs.errors import PictureMissing, PictureUnreadable
 from jobs.request import BlendRequest
 
 # A multiple of 3, so that no chunk but a picture's last one is padded; and 64 KiB on the wire, one write: `progress`
@@ -25,6 +25,7 @@ CHUNK_BYTES = 48 << 10
 WRITE_BYTES = CHUNK_BYTES // 3 * 4
 
 _MEDIA_TYPE = re.compile(r"image/[A-Za-z0-9.+-]{1,64}")
+_NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError)  # the last: no system takes the path
 _OPENING = b'{"base64Array":['
 Content = bytes  # a name for it where `bytes` is a number
 
@@ -65,7 +66,8 @@ class Body(ABC):
             progress: called between chunks; what it raises comes out likewise.
 
         Raises:
-            PictureMissing: a file is missing, unreadable or not of its announced length. Always before `commit`.
+            PictureMissing: a file is missing, or not of its announced length. Always before `commit`, as is
+            PictureUnreadable: a file cannot be read now.
         """
         for chunk in _gathered(self._all_but_the_last_byte()):
             yield chunk
@@ -175,9 +177,11 @@ def _base64_of(picture: Picture) -> Iterator[bytes]:
     try:
         with picture.path.open("rb") as file:
             yield from _encoded(file, picture)
-    except (OSError, ValueError) as error:  # ValueError: a path that no system call takes
+    except _NO_FILE as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise PictureMissing(f"picture {picture.path.name}: {reason}; store it again, then retry the job") from error
+    except OSError as error:  # too many open files, or the disk is away
+        raise PictureUnreadable(picture.path.name, error) from error
 
 
 def _encoded(file: BinaryIO, picture: Picture) -> Iterator[bytes]:

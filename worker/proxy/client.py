@@ -137,6 +137,7 @@ class ProxyClient:
 
         Raises:
             PictureMissing: a picture is not what was announced.
+            PictureUnreadable: a picture cannot be read now.
             Exception: whatever `commit` or `progress` raised, unchanged. In all of these the body stayed incomplete.
         """
         deadline = Deadline(self._timeouts.upload)
