@@ -32,6 +32,17 @@ GATHER_SECONDS = 0.05
 _log = logging.getLogger(__name__)
 
 
+class _Order(threading.local):
+    """Which list a thread looks at first. By turns: neither submissions nor pictures may keep the others waiting.
+
+    Pictures first, and whose turn it is keeps it where there was nothing to do after all, or a dispatch came between:
+    else what is submitted but not fetched would grow for ever. It outlives the thread's stay, for one picture that
+    hangs takes longer: if each stay began with pictures, nothing would be submitted while enough of them hang.
+    """
+
+    queues: Sequence[str] = (COLLECTS, SUBMITS)
+
+
 class Duty:
     """Shared by all threads of a worker.
 
@@ -43,6 +54,7 @@ class Duty:
         self._context = context
         self._stayers = threading.Semaphore(context.settings.worker_threads - 1)
         self._dispatched_at = time.monotonic()
+        self._order = _Order()
 
     def work(self) -> None:
         """Do one errand after another. What is left when the turn is over is somebody else's, who was called."""
@@ -66,13 +78,10 @@ class Duty:
 
     def _turn(self, seconds: float, idle_seconds: float) -> None:
         ends_at = time.monotonic() + seconds
-        # By turns: neither submissions nor pictures may keep the others waiting. Pictures first, and whose turn it is
-        # keeps it where there was nothing to do after all, or a dispatch came between: else what is submitted but not
-        # fetched would grow for ever.
-        first, second = COLLECTS, SUBMITS
-        while time.monotonic() < ends_at and (errand := self._next((CONTROL, first, second), idle_seconds)):
-            if self._do(errand) and errand.queue == first:
-                first, second = second, first
+        order = self._order
+        while time.monotonic() < ends_at and (errand := self._next((CONTROL, *order.queues), idle_seconds)):
+            if self._do(errand) and errand.queue == order.queues[0]:
+                order.queues = order.queues[::-1]
 
     def _next(self, queues: Sequence[str], idle_seconds: float) -> Errand | None:
         leaving, wakeups = self._context.leaving, self._context.wakeups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -156,6 +157,22 @@ def test_a_wake_up_that_was_in_vain_takes_nobody_s_turn(monkeypatch: pytest.Monk
     bench.vain.add("a")
     bench.duty.work()
     assert wakeups.looked == [COLLECTS, COLLECTS, SUBMITS]
+
+
+class Endless(Waiting):
+    """Of each kind something waits, always."""
+
+    def next(self, queues: Sequence[str]) -> Errand | None:
+        return Errand(queues[1], "x")
+
+
+def test_pictures_that_take_longer_than_a_turn_leave_submissions_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of an API whose pictures hang: other APIs have slots that are free."""
+    bench, clock = Bench(monkeypatch, Endless()), itertools.count(0.0, duty.STAY_SECONDS)
+    monkeypatch.setattr(duty, "time", SimpleNamespace(monotonic=lambda: next(clock) / 2))
+    for _ in range(4):
+        bench.duty.work()
+    assert bench.done == ["collect x", "submit x", "collect x", "submit x"]
 
 
 @pytest.mark.usefixtures("no_patience")
