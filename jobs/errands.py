@@ -18,6 +18,8 @@ from jobs.server import lua, to_text, unavailable
 
 # The broker's queues; each has its list.
 CONTROL, SUBMITS, COLLECTS = "control", "submit", "collect"
+# To look for a hundred jobs in so many takes Redis 2 ms.
+LONG_LIST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,19 @@ class Errands:
         """The commands of `add`; `must_call` reads their answers."""
         errands = self._keys.errands(queue)
         return [("RPUSH", errands, *job_ids), ("LLEN", errands), ("LLEN", BROKER_PREFIX + queue)]
+
+    def absent(self, queue: str, job_ids: Sequence[str]) -> list[str]:
+        """Those that do not stand in the list: somebody has them in hand, or they are lost. Of a long list none: it is
+        looked through for each of them, and what is put in behind so many has time.
+        """
+        with unavailable():
+            if self._redis.llen(self._keys.errands(queue)) > LONG_LIST:
+                return []
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipeline.lpos(self._keys.errands(queue), job_id)
+            places: list[Any] = pipeline.execute()
+        return [job_id for job_id, place in zip(job_ids, places, strict=True) if place is None]
 
     def take(self, queues: Sequence[str]) -> Errand | None:
         """The longest waiting of the first of these queues that has any; None when none has."""

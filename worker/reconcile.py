@@ -103,7 +103,7 @@ def _end_leases(context: Context) -> None:
 
 def _collect_again(context: Context) -> None:
     if job_ids := context.store.take_due(Status.COLLECTING, BATCH, context.store.policy.lease_seconds):
-        context.wakeups.collect(*job_ids)
+        context.wakeups.collect_again(*job_ids)
 
 
 def _due_jobs(context: Context) -> list[Job]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from jobs import errands as room
 from jobs.errands import COLLECTS, CONTROL, SUBMITS, Errand, Errands
 from jobs.errors import StoreUnavailable
 from jobs.keys import BROKER_PREFIX, Keys
@@ -63,6 +64,13 @@ def test_whoever_takes_one_calls_another_for_the_rest(errands: Errands, queue: s
     assert errands.take([queue]) == Errand(queue, "a", call=queue)
     assert errands.take([queue]) == Errand(queue, "b", call=queue)
     assert errands.take([queue]) == Errand(queue, "c"), "nothing is left to do for another"
+
+
+def test_it_is_told_what_does_not_wait(errands: Errands, queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    errands.add(queue, ["a", "b"])
+    assert errands.absent(queue, ["c", "b", "d", "a"]) == ["c", "d"]
+    monkeypatch.setattr(room, "LONG_LIST", 1)
+    assert errands.absent(queue, ["c"]) == [], "a long list is not looked through"
 
 
 def test_whoever_waits_is_handed_the_first_and_needs_no_message(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import pytest
 
 from jobs import events
 from jobs.attempt import TaskStatus
+from jobs.errands import COLLECTS
 from jobs.job import Status
+from jobs.queue import Wakeups
 from ops.sandbox.faults import SPOILS
 from tests.integration.work import raising, reason
 from tests.integration.workbench import Open, wait_for
@@ -88,6 +91,29 @@ def test_a_lost_collect_wake_up_is_sent_again(open_bench: Open) -> None:
     collect(bench.context, "job_1")  # again: harmless
     assert bench.store.get("job_1").status is Status.SUCCEEDED
     assert sum("collected" in line for line in bench.history()) == 1
+
+
+def test_a_picture_that_waits_to_be_fetched_is_not_put_in_again_and_again(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where pictures hang, jobs wait for longer than a lease: the list would grow for as long as that lasts."""
+    bench = open_bench("plus", lease_seconds=0.05)
+    monkeypatch.setattr(bench.wakeups, "collect", partial(Wakeups.collect, bench.wakeups))
+    looked, take_due = list[str](), bench.store.take_due
+
+    def counted(status: Status, count: int, hold_seconds: float) -> list[str]:
+        due = take_due(status, count, hold_seconds)
+        looked.extend(due if status is Status.COLLECTING else [])
+        return due
+
+    monkeypatch.setattr(bench.store, "take_due", counted)
+    bench.add()
+    bench.submit()
+    wait_for(lambda: bench.sweep().status is Status.COLLECTING and len(looked) >= 3, lambda: str(bench.history()))
+    taken = bench.wakeups.errands.take([COLLECTS])
+    assert taken is not None
+    assert taken.job_id == "job_1"
+    assert bench.wakeups.errands.take([COLLECTS]) is None
 
 
 def test_a_worker_that_is_to_leave_gives_its_download_up(open_bench: Open) -> None:
