@@ -198,11 +198,7 @@ class Notifier:
 
     def _send(self, url: str, secrets: tuple[str, ...], due: Due) -> Answer:
         body = due.notice.body()
-        headers = [
-            *signed_headers(secrets, due.notice.id, due.now, body),
-            ("Content-Type", "application/json"),
-            ("User-Agent", "blendq"),
-        ]
+        headers = [*signed_headers(secrets, due.notice.id, due.now, body), ("Content-Type", "application/json")]
         pace = Pace("the answer", DELIVERY_SECONDS, lambda: None)
         try:
             with self._outbound.post(parse_target(url), headers, body, pace) as answer:

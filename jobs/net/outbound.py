@@ -25,6 +25,8 @@ RATE_AFTER_SECONDS = 10.0
 MIN_RATE_BYTES_PER_SECOND = 1024.0
 # Of a name with many addresses; together they get the time of one connection.
 MAX_ADDRESSES = 4
+# Many hosts refuse whoever does not say so, with the 403 of a link that has expired.
+_WHO_ASKS = (b"User-Agent", b"blendq")
 
 
 class TooSlow(BlendqError):
@@ -138,7 +140,7 @@ class Outbound:
     def _exchange(
         self, method: str, target: Target, headers: Sequence[Header], body: bytes, pace: Pace
     ) -> Iterator[Answer]:
-        sent = ((b"Host", target.authority.encode("ascii")), *headers)
+        sent = ((b"Host", target.authority.encode("ascii")), _WHO_ASKS, *headers)
         head = request_head(method, target.path.encode("ascii"), sent)
         with closing(self._line(target, pace)) as line:
             with suppress(httpx.WriteError):  # it may have answered already: what it said is read

@@ -358,7 +358,8 @@ def test_nothing_is_said_but_what_must_be(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert downloads.fetch(f"{server}/cookie", images, nothing).width == 16
     for headers in _Pictures.headers_seen:
-        assert set(headers) == {"host", "accept", "accept-encoding"}
+        assert set(headers) == {"host", "user-agent", "accept", "accept-encoding"}
+        assert headers["user-agent"] == "blendq"
     assert len(_Pictures.headers_seen) == 2
 
 
