@@ -46,7 +46,7 @@ OF_THE_WORKER = commands("""
     LPUSH blendq:flow:moves x; HINCRBY blendq:answers accepted 1
     ZRANGE blendq:campaign:c:ready 0 -1; SMEMBERS blendq:contenders; SREM blendq:contenders c; SET blendq:pause x
     SET blendq:suspect x; INCRBY blendq:no_accounts 1
-    RPUSH blendq:errands:submit j; LPOP blendq:errands:collect
+    RPUSH blendq:errands:submit j; LPOP blendq:errands:collect; LPOS blendq:errands:collect j
     LPUSH blendq:celery:submit x; BRPOP blendq:celery:control 1; HGET blendq:celery:unacked t
     ZRANGE blendq:celery:unacked_index 0 -1; PUBLISH blendq:celery:/0.celeryev/task x; DEL blendq:dispatch:asked
     PSUBSCRIBE blendq:celery:/0.celery.pidbox; HDEL blendq:notices n; SMEMBERS blendq:webhooks:lanes
