@@ -32,7 +32,8 @@ _new, _set = object.__new__, object.__setattr__
 class Record(BaseModel):
     """What is kept of a job, or of a part of it. Never changed itself: `but` makes a changed copy."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")  # a record written by a newer blendq stays readable
+    # A record written by a newer blendq stays readable; of one that is not, the log shows nothing.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     def but(self, **changes: object) -> Self:
         """The same record with some fields changed. As `model_copy`, which copies what is never changed here, and takes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +23,8 @@ from jobs.writing.docs import from_doc
 RECORD = ("doc", "version")
 # Places in the order of all jobs are counted from 1.
 BEFORE_ALL = -1
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,19 @@ class Records:
                 pipeline.hget(self.keys.job(job_id), "doc")
             docs: list[Any] = pipeline.execute() if job_ids else []
         return [None if doc is None else from_doc(doc) for doc in docs]
+
+    def readable(self, job_ids: Sequence[str]) -> list[Job]:
+        """Those jobs that there are. One that cannot be read is told of in the log, and holds up none of the others."""
+        _, found = self._load(job_ids) if job_ids else (None, [])
+        jobs = []
+        for job_id, record in zip(job_ids, found, strict=True):
+            try:
+                jobs.append(known_as(job_id, record).job)
+            except JobNotFound:
+                pass
+            except (ValueError, zlib.error) as error:  # a defect of ours
+                _log.error("job=%s cannot be read (%s)", job_id, type(error).__name__)
+        return jobs
 
     def history(self, job_id: str) -> list[HistoryEntry]:
         """What the job has been through, the oldest first; the enqueueing is told by the record itself."""

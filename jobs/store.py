@@ -57,7 +57,7 @@ class JobStore(Records):
         super().__init__(client, keys or Keys())
         self.policy = policy
         self.applying = Applying(self.keys, policy, self._clock, chance)
-        self.gate = Gate(client, self.keys, self.find_many)
+        self.gate = Gate(client, self.keys, self.readable)
         self.circuit = Circuit(client, self.keys)
         self.throttle = Throttle(client, self.keys, policy)
         self.turns = Turns(client, self.keys)

@@ -14,6 +14,7 @@ from functools import partial
 
 from jobs.applying import Applied
 from jobs.attempt import TaskStatus
+from jobs.errors import StoreUnavailable
 from jobs.events import AnswerKind, Deadline, Event, LeaseEnd, PatienceEnd, TaskMissing, TaskSeen, Withdrawn
 from jobs.job import Job, Status
 from jobs.settings import OnQueued
@@ -97,8 +98,14 @@ def _give_up_strays(context: Context, jobs: Sequence[Job]) -> None:
 
 def _end_leases(context: Context) -> None:
     for status in (Status.RELEASED, Status.SUBMITTING, Status.COMMITTED):
-        for job_id in context.store.take_due(status, BATCH, HOLD_SECONDS):
-            _apply(context, job_id, LeaseEnd())
+        due = context.store.take_due(status, BATCH, HOLD_SECONDS)
+        outcomes = context.store.apply_many([(job_id, LeaseEnd()) for job_id in due])
+        wake_up(context.store, context.wakeups, *(one for one in outcomes if isinstance(one, Applied)))
+        for job_id, one in zip(due, outcomes, strict=True):
+            if isinstance(one, StoreUnavailable):
+                raise one
+            if isinstance(one, Exception):
+                _log.error("job=%s its lease cannot be ended (%s)", job_id, type(one).__name__)
 
 
 def _collect_again(context: Context) -> None:
@@ -115,7 +122,7 @@ def _due_jobs(context: Context) -> list[Job]:
     ids: list[str] = []
     for status in (Status.QUEUED, Status.ACCEPTED, Status.RUNNING):
         ids += context.store.take_due(status, BATCH - len(ids), hold) if len(ids) < BATCH else []
-    return [job for job in context.store.find_many([*unsure, *ids]) if job]
+    return context.store.readable([*unsure, *ids])
 
 
 def _ask_about_unsure(context: Context, proxy: ProxyClient, jobs: Sequence[Job]) -> int:

@@ -36,14 +36,14 @@ class Gate:
     Args:
         client: from `server.connect`.
         keys: the same as the store's.
-        find_many: reads jobs by their ids; the store's.
+        readable: reads jobs by their ids; the store's.
 
     Every method raises StoreUnavailable when Redis does not answer in time.
     """
 
-    def __init__(self, client: redis.Redis, keys: Keys, find_many: Callable[[Sequence[str]], list[Job | None]]) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, readable: Callable[[Sequence[str]], list[Job]]) -> None:
         self._redis = client
-        self._find_many = find_many
+        self._readable = readable
         self._keys = keys
         self._ripen_script = client.register_script(lua("ripen"))
 
@@ -64,11 +64,11 @@ class Gate:
                 found: Any = self._redis.zrangebyscore(self._keys.later, "-inf", now, 0, page)
             ids = [to_text(one) for one in found]
             by_queue: dict[Queue, list[str | int]] = defaultdict(list)
-            for job in self._find_many(ids):
-                if job is not None:
-                    by_queue[Queue.of(job)] += [job.id, rank(job)]
-            moved += sum(self._ripen(queue, ranks) for queue, ranks in by_queue.items())
-            if len(ids) < page:
+            for job in self._readable(ids):
+                by_queue[Queue.of(job)] += [job.id, rank(job)]
+            ripened = sum(self._ripen(queue, ranks) for queue, ranks in by_queue.items())
+            moved += ripened
+            if len(ids) < page or not ripened:
                 return moved
 
     def _ripen(self, queue: Queue, ranks: list[str | int]) -> int:

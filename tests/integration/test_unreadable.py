@@ -1,0 +1,70 @@
+"""A record that cannot be read, by whatever defect, holds up none of the other jobs (I1, I7)."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import pytest
+
+from jobs import events
+from jobs.job import Status
+from tests.integration.workbench import Open, Workbench, wait_for
+from worker.dispatch import dispatch
+from worker.reconcile import sweep
+
+
+def spoil(bench: Workbench, job_id: str) -> None:
+    bench.store._redis.hset(bench.store.keys.job(job_id), "doc", '{"id":"a secret"}')
+
+
+def test_the_others_are_asked_about(open_bench: Open, caplog: pytest.LogCaptureFixture) -> None:
+    bench = open_bench("plus", poll_min_seconds=0.05)
+    for job_id in ("job_1", "job_2"):
+        bench.add(job_id)
+        assert bench.submit(job_id).status is Status.ACCEPTED
+    bench.wakeups.submits.clear()
+    spoil(bench, "job_1")
+    bench.work_until(Status.SUCCEEDED, job_id="job_2")
+    assert "job=job_1 cannot be read" in caplog.text
+
+
+def test_what_it_holds_is_not_told(open_bench: Open) -> None:
+    """An error of whoever reads it stands in the log (I8)."""
+    bench = open_bench("plus")
+    bench.add()
+    spoil(bench, "job_1")
+    with pytest.raises(ValueError, match="validation errors for Job") as error:
+        bench.store.get("job_1")
+    assert "a secret" not in str(error.value)
+
+
+def test_the_leases_of_the_others_end(open_bench: Open, caplog: pytest.LogCaptureFixture) -> None:
+    bench = open_bench("plus", lease_seconds=0.05)
+    for job_id in ("job_1", "job_2"):
+        bench.add(job_id)
+        bench.store.apply(job_id, events.Release())
+        bench.store.apply(job_id, events.Claim("a worker that is gone"))
+    spoil(bench, "job_1")
+
+    def waits() -> bool:
+        sweep(bench.context)
+        return bench.store.get("job_2").status is Status.WAITING
+
+    wait_for(waits, lambda: str(bench.history("job_2")))
+    assert "job=job_1" in caplog.text
+
+
+def test_the_others_become_due(open_bench: Open, caplog: pytest.LogCaptureFixture) -> None:
+    bench = open_bench("plus")
+    caplog.set_level(logging.ERROR)
+    for job_id in ("job_1", "job_2"):
+        job = bench.add(job_id)
+        keys, client = bench.store.keys, bench.store._redis
+        client.zrem(keys.ready(job.campaign), job_id)
+        client.zadd(keys.later, {job_id: (job.created_at - timedelta(seconds=1)).timestamp() * 1000})
+    spoil(bench, "job_1")
+    assert bench.store.gate.ripen(page=1) == 0, "it must come to an end where all of a page are so"
+    assert dispatch(bench.context) == 1
+    assert bench.store.get("job_2").status is Status.RELEASED
+    assert "job=job_1 cannot be read" in caplog.text
