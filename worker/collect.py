@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from jobs.attempt import Attempt
+from jobs.attempt import Attempt, TaskStatus
 from jobs.events import Collected, CollectFailed, SeedTold
 from jobs.job import Job, Picture, Status
 from jobs.net.download import DownloadError, LinkExpiredError
@@ -82,7 +82,7 @@ def _fresh_link(context: Context, job: Job, attempt: Attempt) -> str | None:
     if not isinstance(answer, Found):
         return None
     context.store.apply(job.id, seen(attempt.number, answer.task, "poll"))
-    return answer.task.image_url
+    return answer.task.image_url if answer.task.status is TaskStatus.SUCCESS else None
 
 
 def _picture(stored: StoredImage, url: str) -> Picture:

@@ -69,7 +69,8 @@ def _with_news(attempt: Attempt, event: events.TaskSeen, moment: Moment) -> Atte
         task_id=event.task_id,
         seen=seen,
         progress=max((p for p in (attempt.progress, event.progress) if p is not None), default=None),
-        image_url=event.image_url or attempt.image_url,
+        # What a task shows before it has succeeded is a preview, not its picture.
+        image_url=(event.status is TaskStatus.SUCCESS and event.image_url) or attempt.image_url,
         seed=event.seed or attempt.seed,
         gone=False,
         refused=False,

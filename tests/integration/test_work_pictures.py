@@ -16,6 +16,7 @@ from ops.sandbox.faults import SPOILS
 from tests.integration.work import raising, reason
 from tests.integration.workbench import Open, wait_for
 from worker.collect import collect
+from worker.proxy.lookups import Found
 
 
 def test_a_picture_that_is_gone_fails_its_job_in_plain_words(open_bench: Open) -> None:
@@ -52,6 +53,28 @@ def test_an_expired_link_is_renewed(open_bench: Open, expire: str | bool) -> Non
     bench.faults(expire_links=expire)
     bench.add()
     assert bench.work_until(Status.SUCCEEDED, Status.PARKED).status is Status.SUCCEEDED
+
+
+def test_a_fresh_link_of_a_task_that_still_runs_leads_to_a_preview_and_is_not_followed(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I5. A server that was set back shows the task as it was on its way."""
+    bench = open_bench("plus")
+    bench.faults(expire_links=True)
+    bench.add()
+    bench.submit()
+    wait_for(lambda: bench.sweep().status is Status.COLLECTING, lambda: str(bench.history()))
+    ask = bench.context.proxies.of("default").fetch
+
+    def set_back(task_id: str) -> Found:
+        found = ask(task_id)
+        assert isinstance(found, Found)
+        return Found(dataclasses.replace(found.task, status=TaskStatus.IN_PROGRESS))
+
+    monkeypatch.setattr(bench.context.proxies.of("default"), "fetch", set_back)
+    collect(bench.context, "job_1")
+    job = bench.store.get("job_1")
+    assert (job.status, job.collect_failures) == (Status.COLLECTING, 1)
 
 
 @pytest.mark.parametrize("spoil", SPOILS)

@@ -20,6 +20,7 @@ from jobs.request import BlendRequest
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SOON = timedelta(seconds=1)
 LATER = timedelta(days=40)  # past every limit and lease there is
+PREVIEW = "http://cdn/preview"  # servers show it while the task runs, in the place of its picture
 PICTURE = Picture(digest="sha256:" + "0" * 64, media_type="image/png", width=8, height=8, bytes=80, url="http://cdn/1")
 
 
@@ -84,6 +85,7 @@ def _events_of(attempt: int) -> Iterator[Event]:
     for status in TaskStatus:
         yield events.TaskSeen(attempt, task, status, 50, "http://cdn/1" if status is TaskStatus.SUCCESS else None)
     yield events.TaskSeen(attempt, task, TaskStatus.FAILURE, failure="queue_full")
+    yield events.TaskSeen(attempt, task, TaskStatus.IN_PROGRESS, 50, PREVIEW)
     yield events.TaskSeen(attempt, "task-other", TaskStatus.IN_PROGRESS, 10)
 
 
@@ -118,6 +120,8 @@ def check(before: World, event: Event, change: Change, after: World) -> None:
     for attempt in old.attempts:
         now = new.find_attempt(attempt.number)
         assert now is None or attempt.task_id in (None, now.task_id), said()
+    # I5: what is fetched is the picture, and not what was shown on the way there.
+    assert all(attempt.image_url != PREVIEW for attempt in new.attempts), said()
     # I6: one success, which nothing but a conflict questions.
     if old.status is Status.SUCCEEDED:
         conflict = new.reason is not None and new.reason.kind == CONFLICT

@@ -19,7 +19,7 @@ from jobs.job import Follows, Job, Status
 from jobs.lifecycle import Moment, advance
 from jobs.policy import Policy
 from jobs.settings import OnQueued
-from tests.unit.lifecycle_world import LATER, PICTURE, SOON, START, World, events_for, new_job, wanting_job
+from tests.unit.lifecycle_world import LATER, PICTURE, PREVIEW, SOON, START, World, events_for, new_job, wanting_job
 
 DEPTH = 6
 POLICIES = {mode: Policy(on_queued=mode) for mode in OnQueued}
@@ -221,6 +221,18 @@ def test_callbacks_before_the_answer_and_in_reverse_order() -> None:
         events.Answer(1, AnswerKind.ACCEPTED, "t1", None, 1),
     )
     assert (job.status, job.attempt and job.attempt.progress) == (Status.COLLECTING, 100)
+
+
+def test_a_preview_that_comes_late_or_alone_is_never_taken_for_the_picture() -> None:
+    """I5. Callbacks overtake each other, and what was asked may be older than a callback."""
+    preview = events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS, 50, PREVIEW)
+    done = events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100, "http://cdn/1")
+    job = _lived(*UPLOADED, preview, done, preview)
+    assert (job.status, job.attempt and job.attempt.image_url) == (Status.COLLECTING, "http://cdn/1")
+    without = World(_lived(*UPLOADED, preview, events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100)))
+    parked = without.after(events.Deadline(), LATER, Policy())
+    assert parked is not None
+    assert _lived(events.Retry(), job=parked.job).status is Status.WAITING, "there is no picture to fetch"
 
 
 def test_a_callback_of_a_refused_attempt_is_still_matched_and_nothing_more_is_paid() -> None:
