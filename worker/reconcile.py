@@ -16,7 +16,7 @@ from jobs.applying import Applied
 from jobs.attempt import TaskStatus
 from jobs.errors import StoreUnavailable
 from jobs.events import AnswerKind, Deadline, Event, LeaseEnd, PatienceEnd, TaskMissing, TaskSeen, Withdrawn
-from jobs.job import Job, Status
+from jobs.job import HAS_A_TASK, Job, Status
 from jobs.settings import OnQueued
 from jobs.upstreams import Upstream
 from worker.context import Context
@@ -194,17 +194,13 @@ def _fetch_each(context: Context, proxy: ProxyClient, upstream: str, task_ids: S
 
 def _settle(context: Context, proxy: ProxyClient, job: Job) -> None:
     """What the clock has to say, once the API was heard."""
-    attempt = job.attempt
-    if attempt is None:
-        return
-    if job.cancel_requested and job.status in (Status.QUEUED, Status.ACCEPTED, Status.RUNNING):
+    if job.cancel_requested and job.status in HAS_A_TASK:
         _cancel_there(context, proxy, job)
-        return
-    if job.status is Status.QUEUED:
-        job = _apply(context, job.id, PatienceEnd(attempt.number)).after
-    if job.status is Status.QUEUED and job.attempt is not None and job.attempt.withdrawn:
-        _withdraw(context, proxy, job)
-        return
+    elif job.status is Status.QUEUED:
+        job = _apply(context, job.id, PatienceEnd(job.current)).after
+        if job.status is Status.QUEUED and job.attempt is not None and job.attempt.withdrawn:
+            _withdraw(context, proxy, job)
+    # Whether it could be cancelled or not, its time runs out.
     _apply(context, job.id, Deadline())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
@@ -78,6 +79,23 @@ def test_a_cancel_that_comes_too_late_leaves_the_picture(open_bench: Open) -> No
     bench.submit()
     bench.store.apply("job_1", events.Cancel())
     assert bench.work_until(Status.SUCCEEDED, Status.CANCELLED).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("wanted", ["cancelled", "withdrawn"])
+def test_a_task_that_cannot_be_cancelled_and_never_ends_parks_its_job(open_bench: Open, wanted: str) -> None:
+    """I1: it held its slot for ever."""
+    bench = open_bench("open-source", *ENDLESS_TASKS, "--core-size", "1", slots=2, queued_patience_seconds=0.1)
+    bench.add("runs")
+    bench.work_until(Status.RUNNING, Status.ACCEPTED, job_id="runs")
+    bench.add()
+    bench.work_until(Status.QUEUED)
+    if wanted == "cancelled":
+        bench.store.apply("job_1", events.Cancel())
+    else:
+        wait_for(lambda: bool(bench.sweep() and "patience_end" in str(bench.history())), lambda: str(bench.history()))
+    bench.store.applying._policy = dataclasses.replace(bench.store.policy, task_limit_seconds=0.1)
+    assert reason(bench.work_until(Status.PARKED)) == "silent"
+    assert len(bench.accepted()) == 2
 
 
 def test_an_unsure_job_is_not_parked_while_the_api_is_away(open_bench: Open) -> None:
