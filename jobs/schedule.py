@@ -77,13 +77,14 @@ class Schedule(BaseModel):
         """The times at which it runs after `moment`, in UTC, each once.
 
         Daylight saving as Debian's cron has it: a time that the clock skips comes right after, one that it shows
-        twice comes once; what runs every hour or more often runs by real time.
+        twice comes once; what runs every hour or more often runs by real time. In whole milliseconds, as they are kept:
+        what is counted from a time that was cut off would be that time again.
         """
         if self.every_seconds is not None:
-            count = int((moment - _EPOCH).total_seconds() // self.every_seconds)
+            count = int((moment - _EPOCH).total_seconds() // self.every_seconds) - 1
             while True:
                 count += 1
-                if (at := _EPOCH + timedelta(seconds=count * self.every_seconds)) > moment:
+                if (at := _EPOCH + timedelta(milliseconds=round(count * self.every_seconds * 1000))) > moment:
                     yield at
         for local in CronSim(self.cron or "", moment.astimezone(ZoneInfo(self.timezone))):
             yield local.astimezone(UTC)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from jobs.errors import UsageError
 from jobs.schedule import Overlap, Schedule
+from jobs.server import from_ms, to_ms
 
 MOMENTS = st.integers(1_577_836_800, 2_051_222_400).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 
@@ -63,12 +64,13 @@ def test_times_only_move_forward_and_are_the_same_from_wherever_they_are_counted
     assert found[1:] == one.next_times(found[0], 4)
 
 
-@given(MOMENTS, st.sampled_from([1.0, 2.0, 7.5, 86400.0]))
+@given(MOMENTS, st.sampled_from([1.0, 2.0, 7.5, 86400.0, 86400 / 7, 1.0001]))
 def test_every_few_seconds_is_counted_from_one_moment_for_all(moment: datetime, seconds: float) -> None:
     one = schedule(every_seconds=seconds)
     found = one.next_times(moment, 4)
-    assert moment < found[0] <= moment + timedelta(seconds=seconds)
+    assert moment < found[0] <= moment + timedelta(seconds=seconds, milliseconds=1)
     assert found[1:] == one.next_times(found[0], 3)
+    assert all(from_ms(to_ms(at)) == at for at in found), "it is kept in milliseconds"
 
 
 def test_a_runs_campaign_is_named_by_its_time() -> None:
