@@ -7,7 +7,7 @@ its jobs have ids of their content and of the run's time, so that nothing is enq
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,19 +25,20 @@ IN_HAND_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Run:
-    """One run that is to be done."""
+    """One run that is to be done. `held_until` is when whoever had it in hand before was to see to it again."""
 
     schedule: str
     at: datetime
+    held_until: datetime | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
         return f"{to_ms(self.at)} {self.schedule}"
 
     @classmethod
-    def parse(cls, name: str) -> Run:
+    def parse(cls, name: str, held_until: datetime | None = None) -> Run:
         ms, _, schedule = name.partition(" ")
-        return cls(schedule, from_ms(int(ms)))
+        return cls(schedule, from_ms(int(ms)), held_until)
 
 
 class Schedules:
@@ -144,7 +145,7 @@ class Schedules:
                 keys=[self._keys.schedules_in_hand, self._keys.schedules_in_hand],
                 args=[to_text(name), int(score), until, to_text(name), until],
             )
-            return Run.parse(to_text(name)) if taken else None
+            return Run.parse(to_text(name), from_ms(score)) if taken else None
         if due:
             ((name, score),) = due
             return self._take_due(to_text(name), int(score), until)

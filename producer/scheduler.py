@@ -6,20 +6,24 @@ import glob
 import logging
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jobs.errors import BlendqError, ManifestError, ScheduleNotFound, StoreUnavailable
 from jobs.request import BlendRequest
 from jobs.schedule import Outcome, Overlap, Ran, Schedule
-from jobs.schedules import Run, Schedules
+from jobs.schedules import IN_HAND_SECONDS, Run, Schedules
 from jobs.settings import Settings
 from producer.campaign import summary
 from producer.client import Producer
-from producer.enqueueing import BATCH_JOBS
 from producer.manifests.manifest import good_rows, read_manifest, with_known_upstreams
 
 LOOK_SECONDS = 0.25
 QUEUE_SECONDS = 2.0
+# A scheduler that is there is at a run within that, so `--catch-up 0` leaves out what nobody was there for.
+PROMPT_SECONDS = 5.0
+HOLD_EVERY_SECONDS = IN_HAND_SECONDS / 3
 MAX_MESSAGE_CHARACTERS = 500
 
 _log = logging.getLogger(__name__)
@@ -68,18 +72,26 @@ class Scheduler:
 
     def perform(self, schedule: Schedule, run: Run) -> Ran | None:
         """What becomes of a run that was taken; None when it is to be looked at again later."""
-        late = (self._schedules.now() - run.at).total_seconds()
-        if late > schedule.catch_up_seconds and not self._begun(schedule, run):
+        # Of one that waits for another, as long as somebody looks at it, nobody can say that nobody was there.
+        late = (self._schedules.now() - (run.held_until or run.at)).total_seconds()
+        if late > max(schedule.catch_up_seconds, PROMPT_SECONDS) and not self._begun(schedule, run):
             return Ran(at=run.at, outcome=Outcome.MISSED, message=f"nobody was there until {late:.0f} s later")
-        before = None if schedule.overlap is Overlap.ALLOW else self._unfinished_before(schedule, run)
-        if schedule.overlap is Overlap.QUEUE and (before or self._schedules.waits_before(run)):
-            self._schedules.hold(run, QUEUE_SECONDS)
-            return None
-        if before:
-            return Ran(at=run.at, outcome=Outcome.SKIPPED, message=f"campaign {before} is not finished yet")
+        if schedule.overlap is not Overlap.ALLOW:
+            # Of a run that somebody has in hand nobody knows yet what becomes of it: nor whether to leave this one out.
+            waits = self._schedules.waits_before(run)
+            before = None if waits else self._unfinished_before(schedule, run)
+            if waits or (before and schedule.overlap is Overlap.QUEUE):
+                self._schedules.hold(run, QUEUE_SECONDS)
+                return None
+            if before:
+                return Ran(at=run.at, outcome=Outcome.SKIPPED, message=f"campaign {before} is not finished yet")
+        return self._carry_out(schedule, run)
+
+    def _carry_out(self, schedule: Schedule, run: Run) -> Ran:
         campaign = schedule.campaign_of(run.at)
         try:
-            count = self._enqueue(schedule, run, campaign)
+            with self._in_hand(run):
+                count = self._enqueue(schedule, campaign)
         except StoreUnavailable:
             raise
         except (BlendqError, OSError) as error:
@@ -100,30 +112,39 @@ class Scheduler:
             return ran.campaign if summary(self._producer.store, ran.campaign).unfinished else None
         return None
 
-    def _enqueue(self, schedule: Schedule, run: Run, campaign: str) -> int:
+    @contextmanager
+    def _in_hand(self, run: Run) -> Iterator[None]:
+        """Meanwhile no other takes it for left undone, however long a picture takes to be read."""
+        done = threading.Event()
+
+        def hold() -> None:
+            while not done.wait(HOLD_EVERY_SECONDS):
+                with suppress(StoreUnavailable):
+                    self._schedules.hold(run)
+
+        thread = threading.Thread(target=hold, name="in hand", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _enqueue(self, schedule: Schedule, campaign: str) -> int:
         """
         Raises:
             BlendqError: the manifest or a picture of it is bad; nothing of it was enqueued.
         """
         root = None if schedule.root is None else Path(schedule.root)
-        requests = [request for path in _manifests(schedule.manifest) for request in self._requests(path, run, root)]
-        count = 0
-        for count, _ in enumerate(self._producer.enqueue_many(requests, campaign=campaign), 1):
-            if count % BATCH_JOBS == 0:
-                self._schedules.hold(run)
-        return count
+        requests = [request for path in _manifests(schedule.manifest) for request in self._requests(path, root)]
+        return sum(1 for _ in self._producer.enqueue_many(requests, campaign=campaign))
 
-    def _requests(self, path: Path, run: Run, root: Path | None = None) -> list[BlendRequest]:
+    def _requests(self, path: Path, root: Path | None = None) -> list[BlendRequest]:
         """Of one manifest, with every picture stored."""
-        good: list[BlendRequest] = []
         rows = self._producer.pictures(root).prepare(
             with_known_upstreams(read_manifest(path, root), self._producer.settings.upstream_names)
         )
-        for number, row in enumerate(good_rows(str(path), rows)):
-            if number % BATCH_JOBS == 0:
-                self._schedules.hold(run)
-            good.append(row.request)
-        return good
+        return [row.request for row in good_rows(str(path), rows)]
 
 
 def look_file(settings: Settings) -> Path:

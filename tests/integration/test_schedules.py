@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import ScheduleNotFound
+from jobs.errors import RowProblem, ScheduleNotFound
 from jobs.job import Status
 from jobs.schedule import Outcome, Overlap, Schedule
 from jobs.schedules import Run, Schedules
-from jobs.server import to_ms
+from jobs.server import to_ms, to_text
 from jobs.settings import Settings
 from ops.health import UnhealthyError, scheduler_health
 from producer import Producer
+from producer.manifests.manifest import Row
+from producer.pictures import Pictures
 from producer.scheduler import Scheduler
 from tests.integration.commands import succeed
 from tests.integration.workbench import wait_for
@@ -116,7 +118,7 @@ def test_what_was_begun_in_time_is_finished_however_late(
 ) -> None:
     one = put(schedules, manifest, "begun", catch_up_seconds=1)
     run = Run("begun", _ms(schedules.now() - timedelta(hours=1)))
-    blends.enqueue(next(iter(Scheduler(blends, schedules)._requests(manifest, run))), campaign=one.campaign_of(run.at))
+    blends.enqueue(Scheduler(blends, schedules)._requests(manifest)[0], campaign=one.campaign_of(run.at))
     ran = Scheduler(blends, schedules).perform(one, run)
     assert ran is not None
     assert (ran.outcome, ran.jobs) == (Outcome.ENQUEUED, 2)
@@ -156,6 +158,81 @@ def test_a_queued_run_begins_when_the_one_before_is_finished(
         blends.cancel(job)
     assert scheduler.perform(one, third) is None, "the second goes first"
     assert scheduler.perform(one, second) is not None
+
+
+@pytest.mark.parametrize("overlap", [Overlap.SKIP, Overlap.QUEUE])
+def test_a_run_waits_until_it_is_known_what_becomes_of_the_one_before(
+    blends: Producer, schedules: Schedules, manifest: Path, overlap: Overlap
+) -> None:
+    """Somebody may be at it, or was killed at it: half of its jobs may be enqueued, and no list of runs has it."""
+    one = put(schedules, manifest, f"known-{overlap}", schedules.now() - timedelta(seconds=20), overlap=overlap)
+    scheduler = Scheduler(blends, schedules)
+    first = schedules.take()
+    assert first is not None
+    schedules._redis.zadd(schedules._keys.schedules_next, {one.name: to_ms(schedules.now())})
+    assert scheduler.step()
+    assert outcomes(schedules, one.name) == []
+    done = scheduler.perform(one, first)
+    assert done is not None
+    schedules.done(first, done)
+    schedules._redis.zadd(schedules._keys.schedules_in_hand, {_other(schedules, first): to_ms(schedules.now())})
+    scheduler.step()
+    left_out = [Outcome.SKIPPED] if overlap is Overlap.SKIP else []
+    assert outcomes(schedules, one.name) == [Outcome.ENQUEUED, *left_out]
+
+
+def _other(schedules: Schedules, run: Run) -> str:
+    names: Any = schedules._redis.zrange(schedules._keys.schedules_in_hand, 0, -1)
+    (name,) = {to_text(name) for name in names} - {run.name}
+    return name
+
+
+def test_a_run_that_waits_longer_than_the_catch_up_is_not_missed(
+    blends: Producer, schedules: Schedules, manifest: Path
+) -> None:
+    one = put(schedules, manifest, "patient", overlap="queue", catch_up_seconds=60)
+    run = Run(one.name, _ms(schedules.now() - timedelta(hours=1)))
+    schedules._redis.zadd(schedules._keys.schedules_in_hand, {run.name: to_ms(schedules.now())})
+    assert Scheduler(blends, schedules).step(), "it was looked at a moment ago"
+    assert outcomes(schedules, one.name) == [Outcome.ENQUEUED]
+    schedules._redis.zadd(
+        schedules._keys.schedules_in_hand,
+        {Run(one.name, run.at + timedelta(seconds=1)).name: to_ms(schedules.now() - timedelta(minutes=2))},
+    )
+    assert Scheduler(blends, schedules).step()
+    assert outcomes(schedules, one.name) == [Outcome.ENQUEUED, Outcome.MISSED]
+
+
+def test_without_any_catch_up_what_comes_in_time_is_done(
+    blends: Producer, schedules: Schedules, manifest: Path
+) -> None:
+    put(schedules, manifest, "prompt", schedules.now(), catch_up_seconds=0)
+    Scheduler(blends, schedules).step()
+    assert outcomes(schedules, "prompt") == [Outcome.ENQUEUED]
+
+
+def test_a_run_stays_in_hand_as_long_as_somebody_works_on_it(
+    blends: Producer, schedules: Schedules, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One picture may take minutes: from the web, or from a slow disk."""
+    put(schedules, manifest, "slow", schedules.now())
+    run = schedules.take()
+    assert run is not None
+
+    def held_until() -> float:
+        found: Any = schedules._redis.zscore(schedules._keys.schedules_in_hand, run.name)
+        return float(found)
+
+    def slow(_: Pictures, row: Row) -> RowProblem:
+        before = held_until()
+        wait_for(lambda: held_until() > before, lambda: "nobody holds it")
+        return RowProblem(row.line, "and then it is bad")
+
+    monkeypatch.setattr(Pictures, "stored", slow)
+    monkeypatch.setattr("producer.scheduler.HOLD_EVERY_SECONDS", 0.02)
+    ran = Scheduler(blends, schedules).perform(schedules.get("slow"), run)
+    assert ran is not None
+    assert "and then it is bad" in ran.message
 
 
 @pytest.mark.parametrize("text", ["custom_id,image1,image2\na,gone.png,gone2.png\n", "no,columns\n"])
