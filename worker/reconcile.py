@@ -171,8 +171,9 @@ def _look_up(context: Context, proxy: ProxyClient, jobs: Sequence[Job]) -> Answe
     """What the API says of each job's task."""
     task_ids = [task_id for job in jobs if (task_id := _task_id(job))]
     answer = proxy.list_by_ids(task_ids)
-    if isinstance(answer, NoSuchCall) or (isinstance(answer, CannotTell) and answer.key_refused):
-        return _fetch_each(context, proxy, jobs[0].upstream, task_ids)  # some gateways keep the list to themselves
+    if isinstance(answer, NoSuchCall) or (isinstance(answer, CannotTell) and (answer.answered or answer.key_refused)):
+        # Some gateways keep the list to themselves, or answer with a page; or it is longer than is read.
+        return _fetch_each(context, proxy, jobs[0].upstream, task_ids)
     if isinstance(answer, CannotTell):
         _log.warning("the API cannot be asked about %d tasks: %s", len(task_ids), answer.message)
         return dict.fromkeys(task_ids, answer)

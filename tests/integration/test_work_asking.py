@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from jobs.job import Status
 from tests.integration.work import ENDLESS_TASKS, SLOW_TASKS, reason
 from tests.integration.workbench import Open, wait_for
 from worker.collect import collect
-from worker.proxy.lookups import CannotTell, NoSuchCall
+from worker.proxy.lookups import read_by_ids
+from worker.proxy.reply import RawAnswer
 
 
 def test_a_task_that_the_api_forgot_before_it_started_is_submitted_again(open_bench: Open) -> None:
@@ -53,13 +55,6 @@ def test_a_late_success_rescues_a_failed_job(open_bench: Open) -> None:
     assert bench.store.apply("job_1", late).after.status is Status.COLLECTING
     collect(bench.context, "job_1")
     assert bench.store.get("job_1").collect_failures == 1
-
-
-def test_a_server_without_a_list_is_asked_one_by_one(open_bench: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = open_bench("plus")
-    monkeypatch.setattr(bench.context.proxies.of("default"), "list_by_ids", lambda _: NoSuchCall())
-    bench.add()
-    assert bench.work_until(Status.SUCCEEDED).submissions == 1
 
 
 def test_an_api_that_cannot_be_asked_is_asked_again_later(open_bench: Open) -> None:
@@ -125,12 +120,14 @@ def test_an_accepted_job_is_not_parked_while_the_api_cannot_be_asked(
     assert bench.work_until(Status.SUCCEEDED, Status.PARKED).submissions == 1
 
 
-def test_a_gateway_that_keeps_its_list_to_itself_is_asked_one_by_one(
-    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("status", [200, 400, 403, 404])
+def test_a_gateway_whose_list_tells_nothing_is_asked_one_by_one(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
+    """I7: it keeps the list to itself, or answers with the page that it has for whatever it does not know."""
     bench = open_bench("plus")
-    refused = CannotTell("HTTP 403", answered=False, key_refused=True)
-    monkeypatch.setattr(bench.context.proxies.of("default"), "list_by_ids", lambda _: refused)
+    page = RawAnswer(status, {}, b"<html><title>New API</title></html>")
+    monkeypatch.setattr(bench.context.proxies.of("default"), "list_by_ids", partial(read_by_ids, page))
     bench.add()
     assert bench.work_until(Status.SUCCEEDED).submissions == 1
     assert bench.pause is None
