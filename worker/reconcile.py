@@ -34,6 +34,8 @@ BATCH = 100
 # Enough for the changes of one batch; a sweeper that dies leaves its jobs to the next after so long.
 HOLD_SECONDS = 5.0
 MAX_BATCHES_A_SWEEP = 20
+# To ask for when only the answer's manner counts.
+NO_TASK = "0"
 
 Answers = Mapping[str, TaskView | Unknown | CannotTell]
 
@@ -131,9 +133,15 @@ def _ask_about_unsure(context: Context, proxy: ProxyClient, jobs: Sequence[Job])
         answer = proxy.find_by_state(context.hooks.state(job.id, job.current, job.request.state))
         if isinstance(answer, Found):
             _apply(context, job.id, seen(job.current, answer.task, "state"))
-        elif not isinstance(answer, CannotTell) or answer.answered:
+        elif not isinstance(answer, CannotTell) or answer.answered or (answer.key_refused and _knows_us(proxy)):
             _apply(context, job.id, Deadline())  # while the API is away, its time does not run out
     return len(jobs)
+
+
+def _knows_us(proxy: ProxyClient) -> bool:
+    """Whether another call is open to us: some gateways keep their tasks to themselves, but for one at a time."""
+    answer = proxy.fetch(NO_TASK)
+    return not isinstance(answer, CannotTell) or answer.answered
 
 
 def _ask_about_tasks(context: Context, proxy: ProxyClient, jobs: Sequence[Job]) -> int:

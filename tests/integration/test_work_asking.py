@@ -15,8 +15,11 @@ from jobs.job import Status
 from tests.integration.work import ENDLESS_TASKS, SLOW_TASKS, reason
 from tests.integration.workbench import Open, wait_for
 from worker.collect import collect
-from worker.proxy.lookups import read_by_ids
+from worker.proxy.lookups import read_by_ids, read_query
 from worker.proxy.reply import RawAnswer
+
+# A fault with which nothing can be learnt of any task, and what turns it on and off.
+UNREACHABLE = [("fail_queries", 1, 0), ("refuse_key", True, False)]
 
 
 def test_a_task_that_the_api_forgot_before_it_started_is_submitted_again(open_bench: Open) -> None:
@@ -93,19 +96,37 @@ def test_a_task_that_cannot_be_cancelled_and_never_ends_parks_its_job(open_bench
     assert len(bench.accepted()) == 2
 
 
-def test_an_unsure_job_is_not_parked_while_the_api_is_away(open_bench: Open) -> None:
+@pytest.mark.parametrize(("fault", "on", "off"), UNREACHABLE)
+def test_an_unsure_job_is_not_parked_while_the_api_cannot_be_asked(
+    open_bench: Open, fault: str, on: Any, off: Any
+) -> None:
     bench = open_bench("plus", unsure_limit_seconds=0.1)
-    bench.faults(lose_answer=1, fail_queries=1)
+    bench.faults(lose_answer=1)
     bench.add()
     assert bench.submit().status is Status.UNSURE
+    bench.faults(**{"lose_answer": 0, fault: on})
     give_up_at = time.monotonic() + 1.0
     while time.monotonic() < give_up_at:
         assert bench.sweep().status is Status.UNSURE
-    bench.faults(lose_answer=0, fail_queries=0)
+    bench.faults(**{fault: off})
     assert bench.work_until(Status.SUCCEEDED, Status.PARKED).status is Status.SUCCEEDED
 
 
-@pytest.mark.parametrize(("fault", "on", "off"), [("fail_queries", 1, 0), ("refuse_key", True, False)])
+def test_an_unsure_job_is_parked_where_only_the_lists_are_refused(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I1: a gateway that keeps them to itself lets nobody look for a `state`; the job held its slot for ever."""
+    bench = open_bench("gateway", unsure_limit_seconds=0.1)
+    refused = read_query(RawAnswer(403, {}, b""), "any")
+    monkeypatch.setattr(bench.context.proxies.of("default"), "find_by_state", lambda _: refused)
+    bench.faults(lose_answer=1)
+    bench.add()
+    assert bench.submit().status is Status.UNSURE
+    assert reason(bench.work_until(Status.PARKED)) == "unsure"
+    assert bench.pause is None
+
+
+@pytest.mark.parametrize(("fault", "on", "off"), UNREACHABLE)
 def test_an_accepted_job_is_not_parked_while_the_api_cannot_be_asked(
     open_bench: Open, fault: str, on: Any, off: Any
 ) -> None:
