@@ -31,8 +31,16 @@ QUOTA = "quota_not_enough"
 # The task that a follow-up carries on is unknown: as the servers say it, and the gateways.
 PARENT_GONE = "关联任务不存在"
 PARENT_NOT_FOUND = "task_no_found"
-# A gateway says so when the upstream server had accepted the task, and its own record of it failed.
-ACCEPTED_BUT_NOT_KEPT = "insert_midjourney_task_failed"
+# A gateway says so of what it had passed on: the server behind it may have the task, and its own part failed later.
+# (one-api and new-api, relay-mj.go; older ones say all of it with code 4.)
+PASSED_ON = (
+    "do_request_failed",
+    "close_request_body_failed",
+    "response_body",  # read_…_failed, close_…_failed, unmarshal_…_failed, copy_…_failed, empty_…
+    "fail_to_fetch_midjourney",
+    "insert_midjourney_task_failed",
+    "midjourney_billing_failed",
+)
 
 
 class Refusal(StrEnum):
@@ -187,8 +195,8 @@ def _queued(answer: RawAnswer, reply: Reply) -> Verdict:
 
 
 def _bad_request(answer: RawAnswer, reply: Reply) -> Verdict:
-    if ACCEPTED_BUT_NOT_KEPT in reply.said:
-        return _unsure("the gateway lost the task that it had passed on", answer, reply)
+    if any(words in reply.said for words in PASSED_ON):
+        return _unsure("the gateway had passed it on, and failed after that", answer, reply)
     if PARENT_NOT_FOUND in reply.said:
         return _refused(Refusal.NO_PARENT, answer, reply)
     return _refused(Refusal.QUOTA if QUOTA in reply.said else Refusal.INVALID, answer, reply)
