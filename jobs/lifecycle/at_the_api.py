@@ -141,8 +141,8 @@ def _alive_there(job: Job, before: Attempt, attempt: Attempt, event: events.Task
         return Change(job.with_attempt(attempt), words)
     age = (moment.now - (attempt.committed_at or moment.now)).total_seconds()
     due = moment.later(moment.policy.poll_seconds(age))
-    # Alive, but not started: the limit on resubmitting goes on.
-    so_far = {"backoffs": 0} if status is Status.QUEUED else UNDER_WAY
+    # What is not worked on yet may still be turned away: the backoffs, and the limit on resubmitting, go on.
+    so_far = UNDER_WAY if status is Status.RUNNING else {"lost_claims": 0}
     changed = job.with_attempt(
         attempt, status=status, current=attempt.number, due_at=due, reason=None, finished_at=None, **so_far
     )
@@ -193,7 +193,9 @@ def _absent(job: Job, attempt: Attempt, moment: Moment, *, never_again: bool) ->
         return Change(counted.but(due_at=due), f"the API does not know the task ({absences})")
     if never_again:
         return park(counted, moment, "lost_there", "the API no longer knows the task, which may have been paid for")
-    gone = counted.with_attempt(attempt.but(gone=True))
+    # What it had accepted and then lost begins anew; what waited there goes on within the limit on resubmitting.
+    so_far = {} if job.status is Status.QUEUED else UNDER_WAY
+    gone = counted.with_attempt(attempt.but(gone=True), **so_far)
     return submit_again(gone, moment, f"the API lost the task before it started ({absences} absences)")
 
 

@@ -13,7 +13,7 @@ from jobs.lifecycle.change import CONFLICT, Change, Moment, fail, finish, in_con
 from jobs.policy import LOST_AGAIN_HEAD_START, MAX_LOST_CLAIMS, NO_ACCOUNT_HEAD_START
 from jobs.settings import OnQueued
 
-# The API took it and works on it: what went wrong before no longer counts.
+# The API works on it: what went wrong before no longer counts.
 UNDER_WAY = {"backoffs": 0, "lost_claims": 0, "retrying_since": None}
 
 
@@ -86,7 +86,7 @@ def _first_news(job: Job, attempt: Attempt, event: events.Answer, moment: Moment
     match event.kind:
         case AnswerKind.ACCEPTED if event.task_id:
             due = moment.later(moment.policy.poll_seconds(0))
-            changed = job.with_attempt(attempt, status=Status.ACCEPTED, due_at=due, **UNDER_WAY)
+            changed = job.with_attempt(attempt, status=Status.ACCEPTED, due_at=due, lost_claims=0)
             return Change(changed, _words(event))
         case AnswerKind.QUEUED if event.task_id:
             return _queued(job, attempt, event, moment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -125,7 +126,7 @@ def test_a_stale_worker_cannot_commit() -> None:
 
 def test_a_22_is_adopted_when_the_task_lives() -> None:
     job = _lived(*UPLOADED, QUEUED_22, events.TaskSeen(1, "t1", TaskStatus.NOT_START))
-    assert (job.status, job.queued_answers, job.submissions, job.backoffs) == (Status.QUEUED, 1, 1, 0)
+    assert (job.status, job.queued_answers, job.submissions) == (Status.QUEUED, 1, 1)
 
 
 def test_a_22_is_resubmitted_when_the_api_does_not_know_the_task() -> None:
@@ -174,6 +175,24 @@ def test_backoff_grows_with_each_22_and_is_capped() -> None:
         world = World(world.job, world.job.due_at, world.ordered)
     assert delays == [2, 4, 8, 10, 10]
     assert (world.job.queued_answers, world.job.backoffs, world.job.resubmissions) == (5, 5, 4)
+
+
+@pytest.mark.parametrize("answer", [QUEUED_22, events.Answer(1, AnswerKind.ACCEPTED, "t1", code=1)])
+def test_a_task_that_is_turned_away_after_it_was_accepted_backs_off_further_each_time(answer: events.Answer) -> None:
+    """As refusals do: without end, and each after two seconds, it filled the record with attempts."""
+    policy = Policy(backoff_base_seconds=2, backoff_cap_seconds=10)
+    world, delays = World(new_job()), list[float]()
+    for number in range(1, 7):
+        task = f"t{number}"
+        full = events.TaskSeen(number, task, TaskStatus.FAILURE, failure="queue_full", fail_reason="Queue full")
+        taken = replace(answer, attempt=number, task_id=task)
+        seen = [events.TaskSeen(number, task, one) for one in (TaskStatus.NOT_START, TaskStatus.SUBMITTED)]
+        for event in (events.Release(), events.Claim("w1"), events.Commit(number), taken, *seen, full):
+            world = world.after(event, SOON, policy, chance=1.0) or world
+        delays.append(((world.job.due_at or world.now) - world.now).total_seconds())
+        world = World(world.job, world.now + timedelta(hours=5), world.ordered)
+    assert delays == ([4, 10, 10, 10, 10, 0] if answer.code == 22 else [2, 4, 8, 10, 10, 0])
+    assert (world.job.reason and world.job.reason.kind) == "no_room"
 
 
 def test_resubmitting_ends_at_its_limit_with_a_reason() -> None:
