@@ -170,13 +170,12 @@ def task_missing(job: Job, event: events.TaskMissing, moment: Moment) -> Change 
     attempt = job.attempt
     if attempt is None or attempt.number != event.attempt or job.status not in AT_THE_API - {Status.UNSURE}:
         return None
-    gone = job.with_attempt(attempt.but(gone=True))
     if job.cancel_requested:
+        gone = job.with_attempt(attempt.but(gone=not attempt.started))  # what has begun was paid for
         return finish(gone, Status.CANCELLED, moment, None, "the API does not know the task")
-    if attempt.withdrawn and not attempt.started:
-        return submit_again(gone, moment, "the API does not know the task any more")
     waits = moment.policy.on_queued is OnQueued.WAIT and attempt.code == 22
     if job.status is Status.QUEUED and attempt.seen is None and not waits:
+        gone = job.with_attempt(attempt.but(gone=True))
         return submit_again(gone, moment, "answered 22, but the API does not know the task")
     return _absent(job, attempt, moment, never_again=waits or attempt.started)
 

@@ -139,6 +139,20 @@ def test_a_22_that_was_seen_alive_is_not_resubmitted_on_one_absence() -> None:
     assert _lived(*UPLOADED, QUEUED_22, alive, events.TaskMissing(1)).status is Status.QUEUED
 
 
+def test_nor_is_one_that_was_to_be_cancelled_there() -> None:
+    """Out of patience, and the API could not cancel it: that it is left out once proves no more than before."""
+    world: World | None = World(_lived(*UPLOADED, QUEUED_22, events.TaskSeen(1, "t1", TaskStatus.NOT_START)))
+    happened: list[tuple[Event, int]] = [(events.PatienceEnd(1), 1), (events.TaskMissing(1), 0)]
+    for event, hours in happened:
+        world = world.after(event, timedelta(hours=hours), Policy()) if world else None
+    assert world is not None
+    assert (world.job.status, world.job.submissions) == (Status.QUEUED, 1)
+    for _ in range(2):
+        world = world.after(events.TaskMissing(1), timedelta(minutes=6), Policy()) if world else None
+    assert world is not None
+    assert (world.job.status, world.job.submissions) == (Status.WAITING, 0)
+
+
 @pytest.mark.parametrize("task_id", ["t1", None])
 def test_a_22_is_never_resubmitted_in_wait_mode(task_id: str | None) -> None:
     answer = events.Answer(1, AnswerKind.QUEUED, task_id, None, 22)
@@ -327,6 +341,13 @@ def test_cancelling_before_and_after_the_last_byte() -> None:
     sent = _lived(*UPLOADED, events.Cancel())
     assert (sent.status, sent.cancel_requested) == (Status.COMMITTED, True)
     assert _lived(events.TaskSeen(1, "t1", TaskStatus.CANCEL), job=sent).status is Status.CANCELLED
+
+
+def test_what_had_begun_when_the_api_forgot_a_cancelled_job_was_paid_for() -> None:
+    accepted = _lived(*UPLOADED, events.Answer(1, AnswerKind.ACCEPTED, "t1", None, 1), events.Cancel())
+    assert _lived(events.TaskMissing(1), job=accepted).submissions == 0
+    began = _lived(events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS, 5), events.TaskMissing(1), job=accepted)
+    assert (began.status, began.submissions) == (Status.CANCELLED, 1)
 
 
 def test_a_retry_fetches_a_picture_that_was_already_paid_for() -> None:
