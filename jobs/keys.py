@@ -108,6 +108,10 @@ class Keys:
         """JSON: why nothing of it is submitted; none while it goes on."""
         return f"{self.prefix}:campaign:{campaign}:pause"
 
+    def campaign_turn(self, campaign: str) -> str:
+        """Number: when it last had a turn (`slots.plan`); none where it never shared the slots with another."""
+        return f"{self.prefix}:campaign:{campaign}:turn"
+
     def campaign_jobs(self, campaign: str) -> str:
         """Zset id -> order: the campaign's jobs as they were enqueued."""
         return f"{self.prefix}:campaign:{campaign}:jobs"

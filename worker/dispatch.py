@@ -97,16 +97,18 @@ def _release(context: Context, queues: Sequence[Queue], health: Mapping[str, Hea
     routing = Routing(context.apis, ways)
     found = store.turns.contenders({queue: min(PAGE, routing.room(queue.pin)) for queue in queues})
     contenders = [one for one in found if not _pauses(context, one)]
-    releases = [
-        (job_id, Release(door, ways[door].limit, campaign.plan.max_submissions))
-        for job_id, campaign, door in next_in_turn(contenders, PAGE, routing.take)
-    ]
-    outcomes = store.apply_many(releases)
+    turns = next_in_turn(contenders, PAGE, routing.take)
+    outcomes = store.apply_many(
+        [(one.job_id, Release(one.door, ways[one.door].limit, one.campaign.plan.max_submissions)) for one in turns]
+    )
     released = [one for one in outcomes if isinstance(one, Applied) and one.changed]
     for applied in released:
         context.released.keep(applied)
     if released:
         context.wakeups.submit(*(applied.after.id for applied in released))
+    if released and len(contenders) > 1:
+        ids = {applied.after.id for applied in released}
+        store.turns.had({one.campaign.name: one.at for one in turns if one.job_id in ids})
     for one in outcomes:
         # Slots, or a budget, that another dispatcher was faster to fill; other campaigns may go on.
         if isinstance(one, Exception) and not isinstance(one, NoSlot | BudgetSpent):

@@ -4,7 +4,7 @@
 -- KEYS[3]  hash: picture -> job id    KEYS[4]  zset: campaigns
 -- KEYS[5]  hash: content id -> job id
 -- KEYS[6..]  for each job: its hash, its history, of its campaign the tally, the jobs, the plan, the pause and the
---            failures, and what its idempotency key names
+--            failures, what its idempotency key names, and of its campaign the last turn
 -- ARGV[1..]  for each job, as JSON: id, campaign, version, tasks, pictures and contents (that may be its own), tally
 --            {name: count}
 --
@@ -24,7 +24,7 @@ end
 local forgotten = 0
 for at, text in ipairs(ARGV) do
   local job = cjson.decode(text)
-  local first = 6 + (at - 1) * 8
+  local first = 6 + (at - 1) * 9
   if redis.call('HGET', KEYS[first], 'version') == job.version then
     release(KEYS[2], job.tasks, job.id)
     release(KEYS[3], job.pictures, job.id)
@@ -38,7 +38,7 @@ for at, text in ipairs(ARGV) do
     redis.call('ZREM', KEYS[first + 6], job.id)
     redis.call('PEXPIRE', KEYS[first + 7], KEY_KEPT_MS)
     if redis.call('EXISTS', KEYS[first + 3]) == 0 then
-      redis.call('DEL', KEYS[first + 2], KEYS[first + 4], KEYS[first + 5])
+      redis.call('DEL', KEYS[first + 2], KEYS[first + 4], KEYS[first + 5], KEYS[first + 8])
       redis.call('ZREM', KEYS[4], job.campaign)
     end
     forgotten = forgotten + 1

@@ -16,6 +16,8 @@ from jobs.slots.pause import BUDGET, FAILURES
 RANKS_A_PRIORITY = 10**13
 # Fewer say nothing about the others: the first job may fail by chance.
 MIN_FINISHED = 10
+# However small its weight, a campaign waits for no more turns of another that holds as few slots.
+MAX_STRIDE = 1000.0
 
 Counts = Mapping[str, int]
 
@@ -90,57 +92,70 @@ class Ready(NamedTuple):
 class Contender:
     """A campaign that has ready jobs.
 
-    `ready` holds the next ones, in the order of their ranks.
+    `ready` holds the next ones, in the order of their ranks; `turn` is when it last had one, in turns of weight 1 that
+    campaigns had; None before its first.
     """
 
     name: str
     plan: Plan
     counts: Counts
     ready: Sequence[Ready] = field(repr=False)
+    turn: float | None = None
 
     @property
     def held(self) -> int:
         """Slots that its jobs hold."""
         return sum(self.counts.get(status, 0) for status in HOLDS_SLOT)
 
+    def next_turn(self, now: float, taken: int) -> float:
+        """When it is its turn, once it has taken so many; not before `now`, so that nobody saves turns up."""
+        stride = min(MAX_STRIDE, 1 / self.plan.weight)
+        return (now if self.turn is None else max(now, self.turn + stride)) + taken * stride
+
 
 class Turn(NamedTuple):
-    """Whose turn it is: a job, its campaign, and the door by which it goes."""
+    """Whose turn it is: a job, its campaign, the door by which it goes, and when the turn is."""
 
     job_id: str
     campaign: Contender
     door: str
+    at: float
 
 
 def next_in_turn(contenders: Sequence[Contender], count: int, take: Callable[[str], str | None]) -> list[Turn]:
     """The jobs that go next: strictly by priority; within one, the campaign that holds the fewest slots for its
-    weight; then the oldest first. A job whose doors have no room holds up none of the others.
+    weight; of several, by turns, since fewer slots than campaigns would be those of the oldest for ever; then the
+    oldest first. A job whose doors have no room holds up none of the others.
 
     Args:
         contenders: the campaigns.
         count: how many jobs at most.
         take: takes a slot for a job of a pin, and says at which door; None when there is no room (`pins.Routing`).
     """
-    heap = [entry for number, one in enumerate(contenders) if (entry := _entry(one, number, 0, 0))]
+    now = max((one.turn for one in contenders if one.turn is not None), default=0.0)
+    heap = [entry for number, one in enumerate(contenders) if (entry := _entry(one, now, number, 0, 0))]
     heapq.heapify(heap)
     chosen: list[Turn] = []
     while heap and len(chosen) < count:
-        *_, number, place, taken = heap[0]
+        _, _, turn, _, number, place, taken = heap[0]
         one = contenders[number]
         if (door := take(one.ready[place].pin)) is not None:
-            chosen.append(Turn(one.ready[place].job_id, one, door))
+            chosen.append(Turn(one.ready[place].job_id, one, door, turn))
             taken += 1
-        if entry := _entry(one, number, place + 1, taken):
+        if entry := _entry(one, now, number, place + 1, taken):
             heapq.heapreplace(heap, entry)
         else:
             heapq.heappop(heap)
     return chosen
 
 
-def _entry(one: Contender, number: int, place: int, taken: int) -> tuple[int, float, int, int, int, int] | None:
+def _entry(
+    one: Contender, now: float, number: int, place: int, taken: int
+) -> tuple[int, float, float, int, int, int, int] | None:
     """How soon it is the turn of its job in this place, when it has taken so many; None when it may take no more."""
     left = one.plan.left(one.counts)
     if place >= len(one.ready) or (left is not None and taken >= left):
         return None
     priority, age = divmod(one.ready[place].rank, RANKS_A_PRIORITY)
-    return priority, (one.held + taken) / one.plan.weight, age, number, place, taken
+    share = (one.held + taken) / one.plan.weight
+    return priority, share, one.next_turn(now, taken), age, number, place, taken

@@ -56,7 +56,9 @@ class Turns:
                 pipeline.zrange(self._keys.ready(*queue), 0, most[queue] - 1, withscores=True)
             for name in names:
                 pipeline.hgetall(self._keys.campaign_counts(name))
-                pipeline.mget(self._keys.campaign_plan(name), self._keys.campaign_pause(name))
+                pipeline.mget(
+                    self._keys.campaign_plan(name), self._keys.campaign_pause(name), self._keys.campaign_turn(name)
+                )
             answers: list[Any] = pipeline.execute() if wanted else []
         ready: dict[str, list[Ready]] = {name: [] for name in names}
         for queue, jobs in zip(wanted, answers, strict=False):
@@ -65,10 +67,18 @@ class Turns:
             ready[queue.campaign] += [Ready(to_text(job_id), int(rank), queue.pin) for job_id, rank in jobs]
         told = answers[len(wanted) :]
         return [
-            Contender(name, _plan(plan), _tally(counts), sorted(ready[name], key=_by_rank))
-            for name, counts, (plan, pause) in zip(names, told[::2], told[1::2], strict=True)
+            Contender(name, _plan(plan), _tally(counts), sorted(ready[name], key=_by_rank), turn and float(turn))
+            for name, counts, (plan, pause, turn) in zip(names, told[::2], told[1::2], strict=True)
             if ready[name] and pause is None
         ]
+
+    def had(self, turns: Mapping[str, float]) -> None:
+        """These campaigns had a turn, each at this time (`Turn.at`). A hint, that no job depends on."""
+        with unavailable():
+            pipeline = self._redis.pipeline(transaction=False)
+            for name, at in turns.items():
+                pipeline.set(self._keys.campaign_turn(name), at)
+            pipeline.execute()
 
     def plan(self, campaign: str) -> Plan:
         """What was asked for the campaign; the defaults where nothing was."""

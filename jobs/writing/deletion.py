@@ -39,6 +39,7 @@ class Deletion:
             keys.campaign_pause(job.campaign),
             keys.campaign_failures(job.campaign),
             keys.idempotency(digest_of(job.idempotency_key or "")),  # an empty key names nothing
+            keys.campaign_turn(job.campaign),
         ]
         facts = {
             "id": job.id,

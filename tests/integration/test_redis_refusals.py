@@ -37,7 +37,7 @@ OF_THE_ADMIN = commands("""
 # Of those who may forget jobs: producers, and workers (BLENDQ_KEEP_FINISHED_DAYS).
 OF_A_PURGE = commands("""
     DEL blendq:job:j; DEL blendq:history:j; HDEL blendq:tasks t; HDEL blendq:pictures d; ZREM blendq:campaigns c
-    DEL blendq:campaign:c:counts
+    DEL blendq:campaign:c:counts; DEL blendq:campaign:c:turn
 """)
 # What the worker does with records and messages, and nobody else.
 OF_THE_WORKER = commands("""
@@ -48,6 +48,7 @@ OF_THE_WORKER = commands("""
     ZRANGE blendq:campaign:c:ready 0 -1; SMEMBERS blendq:contenders; SREM blendq:contenders c; SET blendq:pause x
     SET blendq:suspect x; INCRBY blendq:no_accounts 1
     RPUSH blendq:errands:submit j; LPOP blendq:errands:collect; LPOS blendq:errands:collect j
+    SET blendq:campaign:c:turn 1
     LPUSH blendq:celery:submit x; BRPOP blendq:celery:control 1; HGET blendq:celery:unacked t
     ZRANGE blendq:celery:unacked_index 0 -1; PUBLISH blendq:celery:/0.celeryev/task x; DEL blendq:dispatch:asked
     PSUBSCRIBE blendq:celery:/0.celery.pidbox; HDEL blendq:notices n; SMEMBERS blendq:webhooks:lanes

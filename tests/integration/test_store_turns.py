@@ -20,7 +20,9 @@ from jobs.request import Mode
 from jobs.slots.plan import Plan
 from jobs.store import JobStore
 from tests.integration.stored import UPLOADED, add, happen, ready
+from tests.integration.workbench import Open
 from tests.unit.lifecycle_world import new_job
+from worker.dispatch import dispatch
 
 
 def test_jobs_that_are_enqueued_together_stand_in_queues_by_what_they_ask(store: JobStore) -> None:
@@ -136,6 +138,24 @@ def test_a_backed_off_job_becomes_ready_when_it_is_due(client: redis.Redis, keys
     client.zadd(keys.later, {"job_1": 0})  # as if the minute had passed
     assert store.ask_all(store.gate.dispatch_begins()) == [(None, True)]
     assert (store.gate.ripen(), ready(store, 1)) == (1, ["job_1"])
+
+
+def test_campaigns_take_turns_where_there_are_fewer_slots(open_bench: Open, client: redis.Redis) -> None:
+    """Ten jobs are not stuck behind a hundred thousand, also where one goes at a time."""
+    bench = open_bench("plus", slots=1)
+    for number in range(6):
+        add(bench.store, f"old_{number}", campaign="old")
+    for number in range(3):
+        add(bench.store, f"young_{number}", campaign="young")
+    went = []
+    for _ in range(6):
+        assert dispatch(bench.context) == 1
+        went.append(bench.wakeups.submits.pop())
+        bench.store.apply(went[-1], events.Cancel())
+    assert went == ["old_0", "young_0", "old_1", "young_1", "old_2", "young_2"]
+    assert bench.store.delete([job_id for job_id in went if job_id.startswith("young")]) == 3
+    assert client.exists(bench.store.keys.campaign_turn("young")) == 0, "it is forgotten with its campaign"
+    assert client.exists(bench.store.keys.campaign_turn("old")) == 1
 
 
 def test_dispatch_is_asked_for_once(store: JobStore) -> None:

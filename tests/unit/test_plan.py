@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -25,7 +26,7 @@ def anywhere(_: str) -> str:
 
 
 def shares(*contenders: Contender, count: int) -> Mapping[str, int]:
-    return Counter(one.name for _, one, _ in next_in_turn(contenders, count, anywhere))
+    return Counter(one.name for _, one, *_ in next_in_turn(contenders, count, anywhere))
 
 
 def test_a_big_campaign_does_not_starve_a_small_one() -> None:
@@ -96,3 +97,74 @@ def test_failures_that_a_person_has_seen_are_forgiven() -> None:
 def test_a_plan_is_checked(plan: Mapping[str, float]) -> None:
     with pytest.raises(ValidationError):
         Plan.model_validate(plan)
+
+
+class Shop:
+    """Slots that are filled again and again, by campaigns that have jobs without end."""
+
+    def __init__(self, slots: int, weights: Mapping[str, float]) -> None:
+        self.slots, self.weights = slots, dict(weights)
+        self.busy: list[str] = []
+        self.turns: dict[str, float] = {}
+        self.had: list[str] = []
+
+    def fill(self) -> None:
+        free = self.slots - len(self.busy)
+        found = [self._contender(age, name) for age, name in enumerate(self.weights)]
+        for turn in next_in_turn(found, free, anywhere):
+            self.busy.append(turn.campaign.name)
+            self.had.append(turn.campaign.name)
+            self.turns[turn.campaign.name] = turn.at
+
+    def serve(self, rounds: int, ending: Callable[[int], int] = lambda _: 0) -> Mapping[str, int]:
+        """Ends one job a round; returns who had how many turns."""
+        before = len(self.had)
+        for _ in range(rounds):
+            self.fill()
+            self.busy.pop(ending(len(self.busy)))
+        return Counter(self.had[before:])
+
+    def _contender(self, age: int, name: str) -> Contender:
+        one = contender(name, self.slots, held=self.busy.count(name), first=age * 1000, weight=self.weights[name])
+        return replace(one, turn=self.turns.get(name))
+
+
+def test_fewer_slots_than_campaigns_go_round() -> None:
+    """Ten jobs are not stuck behind a hundred thousand, however few slots there are."""
+    assert Shop(1, {"old": 1, "young": 1}).serve(20) == {"old": 10, "young": 10}
+    assert Shop(2, {"a": 1, "b": 1, "c": 1}).serve(29) == {"a": 10, "b": 10, "c": 10}
+    assert Shop(1, {"a": 1, "b": 3}).serve(40) == {"a": 10, "b": 30}
+
+
+def test_who_comes_later_or_back_has_saved_no_turns_up() -> None:
+    shop = Shop(1, {"a": 1, "b": 1})
+    shop.serve(100)
+    shop.weights["new"] = 1.0
+    assert shop.serve(30) == {"a": 10, "b": 10, "new": 10}
+    del shop.weights["a"]
+    shop.serve(100)
+    shop.weights["a"] = 1.0
+    assert shop.serve(30) == {"a": 10, "b": 10, "new": 10}
+
+
+@settings(max_examples=30)
+@given(
+    slots=st.integers(1, 5),
+    weights=st.lists(st.sampled_from([5e-324, 0.01, 0.5, 1.0, 3.0, 1000.0]), min_size=1, max_size=7),
+    chance=st.randoms(use_true_random=False),
+)
+def test_nobody_starves(slots: int, weights: list[float], chance: random.Random) -> None:
+    """Whatever the weights, and whichever jobs end: who holds no slot gets one within so many turns of the others."""
+    names = {f"c{number}": weight for number, weight in enumerate(weights)}
+    shop = Shop(slots, names)
+    patience = {
+        name: slots + sum(1 + min(1000, 1 / weight) * other for other in weights) for name, weight in names.items()
+    }
+    waited: Counter[str] = Counter()
+    for _ in range(80):
+        before = len(shop.had)
+        shop.fill()
+        for name in names:
+            waited[name] = 0 if name in shop.busy else waited[name] + len(shop.had) - before
+            assert waited[name] <= patience[name], (name, shop.had)
+        shop.busy.pop(chance.randrange(len(shop.busy)))
