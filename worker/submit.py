@@ -16,6 +16,7 @@ from jobs.applying import Applied
 from jobs.errors import BlendqError, JobNotFound, PictureMissing, PictureUnreadable, StoreUnavailable
 from jobs.events import PAUSING, TAKING, Answer, AnswerKind, Claim, Commit, NoAnswer
 from jobs.job import Job, Status
+from jobs.slots.pins import pin_of
 from worker.carrying_on import CannotCarryOnError, action_body
 from worker.context import Context
 from worker.dispatch import pause
@@ -58,7 +59,7 @@ def submit(context: Context, job_id: str) -> bool:
         applied = _record(context, commit.last, event)
     if applied is not None:
         if isinstance(event, Answer):
-            _heed(context, claimed.after.upstream, event)
+            _heed(context, claimed.after, event)
         wake_up(context.store, context.wakeups, applied)
     return True
 
@@ -158,12 +159,25 @@ def _record(context: Context, last: Applied, event: Answer | NoAnswer) -> Applie
             time.sleep(RECORD_RETRY_SECONDS)
 
 
-def _heed(context: Context, upstream: str, answer: Answer) -> None:
+def _heed(context: Context, job: Job, answer: Answer) -> None:
     """What the answer says beyond this one job."""
-    circuit = context.store.circuit
+    circuit, upstream = context.store.circuit, job.upstream
     if answer.kind in TAKING and answer.task_id:
         circuit.trust(upstream)
         return
-    lasts = answer.kind is AnswerKind.NO_ACCOUNT and circuit.count_no_account(upstream) >= NO_ACCOUNTS_IN_A_ROW
+    lasts = (
+        answer.kind is AnswerKind.NO_ACCOUNT
+        and _speaks_for_all(context, job)
+        and circuit.count_no_account(upstream) >= NO_ACCOUNTS_IN_A_ROW
+    )
     if answer.kind in PAUSING or lasts:
         pause(context, upstream, answer.kind.value, answer.description)
+
+
+def _speaks_for_all(context: Context, job: Job) -> bool:
+    """Whether "no account" for this job is one for any job that waits: not where it asks for an account, or has the
+    task of one, and others ask for something else.
+    """
+    pin = pin_of(job)
+    asks = job.follows or pin.modes or pin.instance
+    return not asks or all(queue.pin == str(pin) for queue in context.store.turns.queues())

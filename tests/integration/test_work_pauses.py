@@ -13,6 +13,7 @@ from jobs.job import Status
 from jobs.keys import Keys
 from jobs.server import connect
 from jobs.slots.circuit import Circuit
+from tests.integration.stored import add
 from tests.integration.workbench import Open, wait_for
 from worker import submit as submit_room
 from worker.dispatch import dispatch
@@ -107,6 +108,28 @@ def test_no_account_for_long_pauses_submitting_and_says_so_once(
     assert pause is not None
     assert (pause.kind, bench.store.get("job_1").claims) == ("no_account", submit_room.NO_ACCOUNTS_IN_A_ROW)
     assert sum("submitting pauses" in record.message for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("others_wait", [True, False])
+def test_no_account_for_those_that_ask_for_one_pauses_none_that_do_not(open_bench: Open, others_wait: bool) -> None:
+    """A job that asks for an account which is gone must not stop an API that works."""
+    bench = open_bench("plus", slots=1, backoff_base_seconds=0.001, backoff_cap_seconds=0.002)
+    bench.add("job_1", instance_id="gone")
+
+    def refused() -> int:
+        return bench.submit("job_1").claims
+
+    wait_for(lambda: refused() == submit_room.NO_ACCOUNTS_IN_A_ROW - 1, lambda: str(bench.history()))
+    assert bench.pause is None
+    if others_wait:
+        add(bench.store, "other", campaign="other")
+        bench.store.turns.pause("other", "person", "one after the other")  # else it might have the slot
+    wait_for(lambda: refused() >= submit_room.NO_ACCOUNTS_IN_A_ROW, lambda: str(bench.history()))
+    assert bool(bench.pause) == (not others_wait)
+    if others_wait:
+        bench.store.turns.resume("other")
+        bench.store.apply("job_1", events.Cancel())
+        assert bench.submit("other").claims == 1
 
 
 def test_a_redis_that_lost_its_records_stops_submitting_until_a_person_decides(open_bench: Open) -> None:
