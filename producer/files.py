@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
@@ -48,16 +49,49 @@ class Names:
 
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
+        # Of each name that several want: how far its numbers are given, and which each of them has. A hundred thousand
+        # may want one: the names of pictures that begin alike are cut where they are too long.
+        self._last: dict[str, int] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
 
     def claim(self, wanted: str, owner: str) -> str:
         """The name for `owner`: as wanted, or with a number when another owner has that already."""
-        stem = name = safe_stem(wanted)
-        number = 1
-        # Some file systems take two names for one when only case or composition differs.
-        while self._owners.setdefault(unicodedata.normalize("NFKD", name).casefold(), owner) != owner:
+        stem = safe_stem(wanted)
+        shared = _compared(stem)
+        if self._has(stem, owner):
+            return stem
+        number = self._numbers.get((shared, owner)) or self._next(stem, owner)
+        self._numbers[shared, owner] = number
+        return f"{stem}-{number}"
+
+    def _next(self, stem: str, owner: str) -> int:
+        shared = _compared(stem)
+        number = self._last.get(shared, 1) + 1
+        while not self._has(f"{stem}-{number}", owner):
             number += 1
-            name = f"{stem}-{number}"
-        return name
+        self._last[shared] = number
+        return number
+
+    def _has(self, name: str, owner: str) -> bool:
+        """From now on, if nobody had it."""
+        return self._owners.setdefault(_compared(name), owner) == owner
+
+
+def _compared(name: str) -> str:
+    """Some file systems take two names for one when only case or composition differs."""
+    return unicodedata.normalize("NFKD", name).casefold()
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """One at a time writes results into a folder; who comes second waits. Each would take the other's `.part` files."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

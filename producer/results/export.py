@@ -22,7 +22,7 @@ from jobs.job import Job, Status
 from jobs.pictures.images import ImageStore, StoredImage
 from jobs.report import result
 from jobs.store import JobStore
-from producer.files import Names, atomic_file, place_bytes, place_copy
+from producer.files import Names, alone_in, atomic_file, place_bytes, place_copy
 from producer.manifests.manifest import Row
 from producer.report import next_step
 from producer.results.embedding import embed, origin
@@ -130,6 +130,7 @@ def export(
     """
     with _disk_trouble(out), ExitStack() as stack:
         out.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(alone_in(out))
         results = stack.enter_context(atomic_file(out / "results.jsonl"))
         errors = stack.enter_context(atomic_file(out / "errors.jsonl"))
         gallery = stack.enter_context(Gallery(out, images))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
 import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from producer.files import MAX_NAME_BYTES, Names, atomic_file, place_copy, safe_
 from producer.manifests.manifest import Row
 from producer.report import whole_record
 from producer.results.embedding import embedded
-from producer.results.export import Form, export, with_jobs
+from producer.results.export import Entry, ExportSummary, Form, export, with_jobs
 from tests.unit.exports import FakeStore, Page, entry, exported, lines, names_in, png
 
 # --- names --------------------------------------------------------------------------------------------------------
@@ -76,6 +79,14 @@ def test_names_that_collide_get_a_number_and_stay_the_same_each_time() -> None:
     for _ in range(2):
         names = Names()
         assert [names.claim(*pair) for pair in wanted] == expected
+
+
+def test_many_may_want_the_same_name() -> None:
+    """Long names of pictures are cut, and those of one prompt begin alike; each new one tried all the numbers again."""
+    names = Names()
+    for _ in range(2):
+        last = [names.claim("x", f"job_{number}") for number in range(20_000)][-1]
+        assert last == "x-20000"
 
 
 # --- whole files --------------------------------------------------------------------------------------------------
@@ -173,6 +184,38 @@ def test_a_picture_that_is_wrong_is_written_again(images: ImageStore, out: Path,
     assert exported(images, out, [pair]).written == 1
     assert path.read_bytes() == good
     assert not path.is_symlink()
+
+
+def test_two_exports_into_one_folder_go_one_after_the_other(
+    images: ImageStore, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run brings its folder up to date by itself, while somebody exports into it."""
+    rows, jobs = zip(*(entry(images, number) for number in range(3)), strict=True)
+    went_on, lock = threading.Event(), fcntl.flock
+
+    def tell(descriptor: int, kind: int) -> None:
+        if threading.current_thread() is second:
+            went_on.set()
+        lock(descriptor, kind)
+
+    def export_too() -> None:
+        found.append(exported(images, out, list(zip(rows, jobs, strict=True))))
+        went_on.set()
+
+    def entries() -> Iterator[Entry]:
+        second.start()
+        assert went_on.wait(10)
+        yield from (Entry(row, job_id, job) for (row, job_id), job in zip(rows, jobs, strict=True))
+
+    monkeypatch.setattr(fcntl, "flock", tell)
+    found: list[ExportSummary] = []
+    second = threading.Thread(target=export_too)
+    store: Any = FakeStore(jobs)
+    first = export(entries(), store, images, out)
+    second.join(10)
+    assert [(one.total, one.written) for one in (first, *found)] == [(3, 3), (3, 0)]
+    assert len(lines(out / "results.jsonl")) == 3
+    assert not list(out.glob("*.part"))
 
 
 def test_editing_a_result_in_place_leaves_the_store_alone(images: ImageStore, out: Path) -> None:
