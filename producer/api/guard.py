@@ -108,7 +108,9 @@ class Guard:
         if not self._loopback or self._tokens.any():
             raise _unknown("send `Authorization: Bearer TOKEN`; `blendq token create` makes one")
         origin = headers.get("origin")
-        if _host(headers.get("host", "")) not in LOCAL_NAMES or (origin and urlsplit(origin).netloc != headers["host"]):
+        if _host(headers.get("host", "")) not in LOCAL_NAMES or (
+            origin and origin.partition("://")[2] != headers["host"]
+        ):
             raise Refused(HTTPStatus.FORBIDDEN, "origin", "without a token only programs of this machine are answered")
         return ""
 

@@ -99,7 +99,7 @@ def test_without_a_token_this_machine_is_let_in_and_no_page_in_its_browser(servi
     for host in ("evil.test", f"evil.test:{port}", "127.0.0.1.evil.test", "["):  # DNS that was bent to this machine
         problem(service.http.get("/v1/jobs", headers={"Host": host}), 403, "origin")
     assert service.http.get("/v1/jobs", headers={"Host": f"localhost:{port}"}).status_code == 200
-    for origin in ("https://evil.test", "null", "http://127.0.0.1:1"):
+    for origin in ("https://evil.test", "null", "http://127.0.0.1:1", "http://["):
         problem(service.http.post("/v1/campaigns/x/pause", headers={"Origin": origin}), 403, "origin")
 
 
