@@ -146,7 +146,7 @@ def _plain(reader: _Reader, node: Node) -> dict[str, object]:
     try:
         value = reader.construct_document(node)
         json.dumps(value, allow_nan=False)
-    except (YAMLError, TypeError) as error:
+    except (YAMLError, TypeError, LookupError, AttributeError) as error:  # PyYAML's for `!!bool maybe`, and the like
         raise InvalidRequest("has something that JSON does not know; use text, numbers and lists") from error
     except ValueError as error:
         raise InvalidRequest("has a number that JSON cannot keep (too large)") from error

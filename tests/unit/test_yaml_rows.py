@@ -25,6 +25,13 @@ def refusal(folder: Path, text: str) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["!!bool maybe", "!!timestamp soon", "!!int ''", "!!int x", "!!float x"])
+def test_a_value_that_is_not_what_its_tag_says_is_a_bad_row(tmp_path: Path, value: str) -> None:
+    said = refusal(tmp_path, f"- images: [/a, /b]\n- {{images: [/a, /b], metadata: {{n: {value}}}}}\n")
+    assert "1 bad row; " in said
+    assert "line 2: has " in said
+
+
 def test_a_list_of_rows(tmp_path: Path) -> None:
     text = "# pairs\n- images: [a.png, /b.png]\n  priority: 3\n\n- custom_id: no\n  images:\n    - /a\n    - /b\n"
     assert load_manifest(written(tmp_path, text)) == [
