@@ -97,6 +97,10 @@ class Scheduler:
         except (BlendqError, OSError) as error:
             words = " ".join(str(error).split())[:MAX_MESSAGE_CHARACTERS]
             return Ran(at=run.at, outcome=Outcome.FAILED, campaign=campaign, message=words)
+        except Exception as error:  # noqa: BLE001  (it would end one scheduler after the other, and no schedule would run)
+            _log.exception("schedule=%s at=%s failed", run.schedule, run.at.isoformat())
+            words = f"unexpected {type(error).__name__}; the scheduler's log tells more"
+            return Ran(at=run.at, outcome=Outcome.FAILED, campaign=campaign, message=words)
         return Ran(at=run.at, outcome=Outcome.ENQUEUED, campaign=campaign, jobs=count)
 
     def _begun(self, schedule: Schedule, run: Run) -> bool:

@@ -252,6 +252,22 @@ def test_a_bad_manifest_fails_its_run_and_not_the_next(
     assert outcomes(schedules, "bad") == [Outcome.FAILED, Outcome.ENQUEUED]
 
 
+def test_what_nobody_expected_fails_its_run_and_holds_up_no_other(
+    blends: Producer, schedules: Schedules, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unexpected(*_: object) -> None:
+        raise KeyError
+
+    put(schedules, manifest, "unexpected", schedules.now())
+    scheduler = Scheduler(blends, schedules)
+    with monkeypatch.context() as patched:
+        patched.setattr(Scheduler, "_requests", unexpected)
+        assert scheduler.step()
+    (ran,) = schedules.runs("unexpected")
+    assert (ran.outcome, ran.message) == (Outcome.FAILED, "unexpected KeyError; the scheduler's log tells more")
+    assert not scheduler.step(), "it is over"
+
+
 def test_a_pattern_is_looked_up_at_each_run(
     blends: Producer, schedules: Schedules, manifest: Path, pictures: list[str]
 ) -> None:
