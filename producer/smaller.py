@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from jobs.errors import PictureError
 from jobs.files import create_once
 from jobs.pictures.images import ImageStore, StoredImage
+from jobs.pictures.picture_formats import opened
 
 # Of a picture that is to become smaller; what is sent has the limit of the settings.
 ORIGINAL_MAX_BYTES = 256 << 20
@@ -82,7 +83,7 @@ def fitted(path: Path, media_type: str, fit: Fit) -> bytes | None:
     """The picture upright, at most so large, in the format; None when it is all that already."""
     own = media_type.partition("/")[2]
     wanted = fit.format.value if fit.format else "png" if own == "gif" else own
-    with Image.open(path) as picture:
+    with opened(path) as picture:
         large = fit.max_side is not None and max(picture.size) > fit.max_side
         turned = picture.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT
         if wanted == own and not large and not turned:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -87,6 +88,20 @@ def decode(file: BinaryIO, header: Header, name: str) -> None:
         raise _broken(name) from error
     if not agrees:
         raise _broken(name)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """A picture that was checked, to be decoded. Our limit was kept then, and Pillow's own is none of it.
+
+    Raises:
+        PictureError: it is no picture any more.
+    """
+    with path.open("rb") as file:
+        decoder = _DECODERS[read_header(file, path.name).media_type]
+        file.seek(0)
+        with decoder(file) as picture:
+            yield picture
 
 
 def _broken(name: str) -> PictureError:

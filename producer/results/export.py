@@ -184,8 +184,8 @@ class _Export:
         self.counts[job.status] += 1
         file = self._place(row, job, name)
         line = result(job, row.request, file)
-        if file and self.form.split and job.is_grid:
-            line["quarters"] = self._split(job, name, file)
+        if file and self.form.split and job.is_grid and (quarters := self._split(job, name, file)):
+            line["quarters"] = quarters
         self._tell(line)
         problem = line["reason"]
         next_words = next_step(job)
@@ -203,11 +203,10 @@ class _Export:
             self.table.add(line)
 
     def _split(self, job: Job, name: str, file: str) -> list[str]:
-        """The quarters' files, beside the picture's."""
+        """The quarters' files, beside the picture's; none where it is too small for them."""
         names = [self.names.claim(f"{name}.{quarter}", f"{job.id}.{quarter}") for quarter in range(1, 5)]
         files = [name + Path(file).suffix for name in names]
-        place_quarters(self.out / file, [self.out / one for one in files])
-        return files
+        return files if place_quarters(self.out / file, [self.out / one for one in files]) else []
 
     def _place(self, row: Row, job: Job, name: str) -> str | None:
         """The picture's file in the folder, relative to it; None when there is no picture."""

@@ -390,6 +390,27 @@ def test_the_quarters_of_a_blend(images: ImageStore, out: Path) -> None:
     assert {path: path.stat().st_ino for path in out.glob("*.png")} == before, "nothing is written twice"
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 100_000), (40, 1)])
+def test_a_blend_too_small_for_quarters_has_none(images: ImageStore, out: Path, size: tuple[int, int]) -> None:
+    stored = images.put_bytes(png(size=size), name="a line")
+    pair, job = entry(images, 1, custom_id="x")
+    assert job.picture is not None
+    job = job.but(picture=job.picture.but(digest=stored.digest, width=size[0], height=size[1]))
+    exported(images, out, [(pair, job), entry(images, 2, custom_id="y")], Form(split=True))
+    first, second = lines(out / "results.jsonl")
+    assert first["picture"] == "x.png"
+    assert ["quarters" in line for line in (first, second)] == [False, True]
+
+
+def test_a_blend_over_pillows_own_limit_has_quarters(
+    images: ImageStore, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = entry(images, 1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40 * 30 // 3)
+    exported(images, out, [pair], Form(split=True))
+    assert len(lines(out / "results.jsonl")[0]["quarters"]) == 4
+
+
 def test_pictures_that_say_where_they_come_from(images: ImageStore, out: Path) -> None:
     pairs = [entry(images, 1, custom_id="x")]
     kept = images.find(pairs[0][1].picture.digest)  # type: ignore[union-attr]

@@ -40,6 +40,13 @@ def sent(images: ImageStore, path: Path, fit: Fit | None) -> StoredImage:
     return found
 
 
+def test_one_over_pillows_own_limit_becomes_smaller(
+    images: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400 * 200 // 3)
+    assert sent(images, drawn(tmp_path / "a.png"), Fit(max_side=100)).width == 100
+
+
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 def test_a_larger_one_becomes_smaller_and_the_file_stays(images: ImageStore, tmp_path: Path, kind: str) -> None:
     path = drawn(tmp_path / f"a.{kind}")
