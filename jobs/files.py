@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from jobs.errors import SettingsError
+
 
 def create_once(path: Path, text: str) -> str:
     """Write a private file, durably and whole, unless a faster process did.
@@ -14,7 +16,7 @@ def create_once(path: Path, text: str) -> str:
     Returns:
         what is in the file: `text`, or what the faster one wrote.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     fresh = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -27,12 +29,20 @@ def create_once(path: Path, text: str) -> str:
         pass
     finally:
         fresh.unlink()
+    sync_folder(path.parent)
     return path.read_text(encoding="utf-8")
 
 
 def kept(path: Path, make: Callable[[], str]) -> str:
-    """What is in a private file, made by whichever process needs it first."""
-    return path.read_text(encoding="utf-8") if path.exists() else create_once(path, make())
+    """What is in a private file, made by whichever process needs it first.
+
+    Raises:
+        SettingsError: there is nothing in it. It is mostly a secret, and anybody could sign with an empty one.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else create_once(path, make())
+    if not text:
+        raise SettingsError(f"{path} is empty; restore it from a backup, or remove it, and another is made")
+    return text
 
 
 def make_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.errors import SettingsError
 from jobs.settings import Settings
 from worker.hooks import Hooks
 
@@ -85,6 +86,13 @@ def test_a_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
     assert len(tokens) == 1, "whichever process was first, all sign alike"
     (secret,) = list(settings.data_dir.iterdir())
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+def test_an_empty_secret_signs_nothing(tmp_path: Path) -> None:
+    """Anybody could sign with it."""
+    (tmp_path / "hook-secret").touch()
+    with pytest.raises(SettingsError, match="hook-secret is empty"):
+        Hooks.from_settings(Settings(data_dir=tmp_path))
 
 
 def test_secrets_come_from_the_settings(tmp_path: Path) -> None:
