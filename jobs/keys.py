@@ -43,7 +43,7 @@ class Keys:
         self.webhooks = f"{prefix}:webhooks"  # hash id -> JSON: endpoints of the producer's, with their secrets
         self.notices = f"{prefix}:notices"  # hash id -> JSON: what the webhooks are told
         self.outbox = f"{prefix}:notices:outbox"  # zset notice -> its time (ms): those not yet handed to their lanes
-        self.told = f"{prefix}:notices:told"  # zset notice -> its time (ms): those that were; kept for a replay
+        self.told = f"{prefix}:notices:told"  # zset notice -> when first handed out (ms); kept for a replay
         self.lanes = f"{prefix}:webhooks:lanes"  # set: the lanes in which notices wait
         self.stopped = f"{prefix}:stopped"  # JSON: why nothing at all is submitted, on our own side; expires by itself
         self.answers = f"{prefix}:answers"  # hash kind, behind the door -> how many answers to submissions ever

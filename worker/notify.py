@@ -39,6 +39,8 @@ LANE_THREADS = 4
 # A lane in which the last delivery failed is tried by one.
 FAILING_LANE_THREADS = 1
 DELIVERY_SECONDS = 15.0
+# So long a lane keeps a thread while there is none for others; then it takes its turn among them.
+TURN_SECONDS = 15.0
 # Longer than a delivery takes: so soon a notice is sent again when whoever took it has died.
 HOLD_SECONDS = 60.0
 BACKOFF_BASE_SECONDS = 5.0
@@ -136,12 +138,15 @@ class Notifier:
         with self._lock:
             most = FAILING_LANE_THREADS if lane in self._failing else LANE_THREADS
             free = self._busy[lane] < most and self._busy.total() < THREADS
-            self._busy[lane] += free
+            if free:
+                self._busy[lane] += 1
             return free
 
     def _leave(self, lane: str) -> None:
         with self._lock:
             self._busy[lane] -= 1
+            if not self._busy[lane]:
+                del self._busy[lane]
 
     def _take(self, lane: str) -> Due | None:
         """What is due in the lane. Where nothing is, the thread is free again."""
@@ -154,10 +159,11 @@ class Notifier:
         return due
 
     def _work(self, first: Due) -> None:
-        """Send what is due in one lane, until nothing is, or the endpoint takes nothing."""
+        """Send what is due in one lane, until nothing is, the endpoint takes nothing, or others wait for a thread."""
         lane, due = first.lane, first
+        turn_ends = monotonic() + TURN_SECONDS
         try:
-            while self._deliver(due) and not self._leaving.is_set():
+            while self._deliver(due) and self._may_go_on(turn_ends):
                 if (found := self._store.outbox.take(lane, self._hold_seconds)) is None:
                     break
                 due = found
@@ -167,6 +173,12 @@ class Notifier:
             _log.exception("webhook=%s notice=%s", lane, due.notice.id)
         finally:
             self._leave(lane)
+
+    def _may_go_on(self, turn_ends: float) -> bool:
+        if self._leaving.is_set():
+            return False
+        with self._lock:
+            return self._busy.total() < THREADS or monotonic() < turn_ends
 
     def _deliver(self, due: Due) -> bool:
         """Send one notice and record what came of it; returns whether the next may follow at once."""

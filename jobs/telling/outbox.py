@@ -82,15 +82,17 @@ class Outbox:
         for notice_id, doc in zip(ids, docs, strict=True):
             notice = None if doc is None else Notice.from_doc(notice_id, doc)
             lanes = [] if notice is None else _lanes(notice, known)
+            # One that is disabled may be enabled again, and then ask for what it missed.
+            keep = bool(lanes or (notice and any(one.is_for(notice) for one in known)))
             keys = [self._keys.outbox, self._keys.told, self._keys.notices, self._keys.lanes]
-            args: list[Any] = [notice_id, to_ms(notice.at) if notice else 0, now, *lanes]
-            self._hand_out_script(keys=[*keys, *map(self._keys.lane, lanes)], args=args, client=pipeline)
+            keys += map(self._keys.lane, lanes)
+            self._hand_out_script(keys=keys, args=[notice_id, now, int(keep), *lanes], client=pipeline)
         with unavailable():
             pipeline.execute()
         return len(ids)
 
     def prune(self) -> None:
-        """Forget notices of long ago."""
+        """Forget notices that were handed out long ago; not those that waited so long for a worker."""
         end = to_ms(server_time(self._redis) - KEPT)
         with unavailable():
             ids: Any = self._redis.zrange(self._keys.told, "-inf", end, byscore=True, offset=0, num=BATCH)
@@ -107,21 +109,27 @@ class Outbox:
 
     def take(self, lane: str, hold_seconds: float) -> Due | None:
         """Take the notice that is due the longest; nobody else gets it for `hold_seconds`. None when none is due."""
+        while notice_id := self._taken(lane, hold_seconds):
+            with unavailable():
+                pipeline = self._redis.pipeline()
+                pipeline.hget(self._keys.notices, notice_id)
+                pipeline.hget(self._keys.lane_tries(lane), notice_id)
+                pipeline.time()
+                doc, tries, time = pipeline.execute()
+            if doc is not None:
+                tried = None if tries is None else _tries(tries)
+                return Due(lane, Notice.from_doc(notice_id, doc), to_time(*time), tried)
+            self.drop(lane, notice_id)  # kept for so long and never delivered
+        return None
+
+    def _taken(self, lane: str, hold_seconds: float) -> str | None:
+        """The id of the one that is due the longest. A lane in which nothing is left is none any more."""
         with unavailable():
             ids: Any = self._take_due_script(keys=[self._keys.lane(lane)], args=[1, int(hold_seconds * 1000)])
-            if not ids:
-                self._retire_script(keys=[self._keys.lanes, self._keys.lane(lane)], args=[lane])
-                return None
-            notice_id = to_text(ids[0])
-            pipeline = self._redis.pipeline()
-            pipeline.hget(self._keys.notices, notice_id)
-            pipeline.hget(self._keys.lane_tries(lane), notice_id)
-            pipeline.time()
-            doc, tries, time = pipeline.execute()
-        if doc is None:  # kept for so long and never delivered
-            self.drop(lane, notice_id)
-            return None
-        return Due(lane, Notice.from_doc(notice_id, doc), to_time(*time), None if tries is None else _tries(tries))
+            if ids:
+                return to_text(ids[0])
+            self._retire_script(keys=[self._keys.lanes, self._keys.lane(lane)], args=[lane])
+        return None
 
     def drop(self, lane: str, notice_id: str) -> None:
         """It is not to be sent there any more."""

@@ -44,8 +44,12 @@ class Webhook(BaseModel):
     disabled: Annotated[str | None, Field(description="why nothing is sent there any more")] = None
 
     def wants(self, notice: Notice) -> bool:
-        """Whether it is to be told; a test is sent to it directly."""
-        if self.disabled is not None or notice.kind is Kind.TEST:
+        """Whether it is to be told now."""
+        return self.disabled is None and self.is_for(notice)
+
+    def is_for(self, notice: Notice) -> bool:
+        """Whether it was made for such, disabled or not; a test is sent to it directly."""
+        if notice.kind is Kind.TEST:
             return False
         return self.campaign in (None, notice.campaign) and (not self.events or notice.kind in self.events)
 

@@ -15,9 +15,10 @@ from jobs import events
 from jobs.attempt import TaskStatus
 from jobs.errors import UsageError
 from jobs.net.signature import new_secret
+from jobs.report import rfc3339
 from jobs.server import to_ms, to_text
 from jobs.store import JobStore
-from jobs.telling.notices import Kind
+from jobs.telling.notices import Kind, Notice
 from jobs.telling.outbox import KEPT
 from jobs.telling.webhooks import OWN
 from tests.integration.endpoint import Endpoint, open_endpoint
@@ -182,6 +183,34 @@ def test_what_happened_since_a_time_is_sent_again(
     assert len(set(endpoint.ids)) == 3
     with pytest.raises(UsageError, match="msg_none"):
         store.webhooks.replay("msg_none")
+
+
+def test_what_no_worker_was_there_to_tell_is_told_however_late(
+    store: JobStore, client: redis.Redis, sender: Sender, endpoint: Endpoint
+) -> None:
+    store.webhooks.add(endpoint.url, events=[Kind.JOB_CANCELLED])
+    add(store)
+    cancel(store, "job_1")
+    docs: Any = client.hgetall(store.keys.notices)
+    made = [Notice.from_doc(to_text(name), doc) for name, doc in docs.items()]
+    long_ago = store.now() - KEPT - timedelta(hours=1)
+    for one in made:
+        client.hset(store.keys.notices, one.id, replace(one, at=long_ago).to_doc())
+    sending = sender()
+    send_until(sending, idle(store, client))
+    sending.close()
+    assert [one.json["timestamp"] for one in endpoint.received] == [rfc3339(long_ago)]
+
+
+def test_what_was_forgotten_holds_up_nothing_that_is_kept(
+    store: JobStore, client: redis.Redis, sender: Sender, endpoint: Endpoint
+) -> None:
+    webhook = store.webhooks.add(endpoint.url, events=[Kind.JOB_CANCELLED])
+    client.zadd(store.keys.lane(webhook.id), {f"msg_{number}": number for number in range(10)})
+    add(store)
+    cancel(store, "job_1")
+    sender().look()
+    wait_for(lambda: len(endpoint.received) == 1, lambda: "it waits for the next look")
 
 
 def test_events_of_long_ago_are_forgotten(store: JobStore, client: redis.Redis, sender: Sender) -> None:

@@ -88,6 +88,21 @@ def test_gone_means_no_more(
     assert endpoint.received[1].json["data"]["id"] == "job_3"
 
 
+def test_what_a_disabled_endpoint_misses_can_be_sent_to_it_later(
+    store: JobStore, client: redis.Redis, sender: Sender, endpoint: Endpoint
+) -> None:
+    webhook = store.webhooks.add(endpoint.url, events=[Kind.JOB_CANCELLED])
+    store.webhooks.disable(webhook.id, "it answered 410")
+    since = store.now()
+    add(store)
+    cancel(store, "job_1")
+    sending = sender()
+    send_until(sending, idle(store, client))
+    store.webhooks.enable(webhook.id)
+    assert store.webhooks.replay_since(since) == 1, "what nobody has ever asked for is not kept"
+    send_until(sending, lambda: len(endpoint.received) == 1)
+
+
 def test_a_redirect_is_not_followed(store: JobStore, sender: Sender, endpoint: Endpoint) -> None:
     with open_endpoint() as elsewhere:
         webhook = store.webhooks.add(endpoint.url, events=[Kind.JOB_CANCELLED])
@@ -125,6 +140,26 @@ def test_a_slow_endpoint_holds_up_no_other(
         wait_for(lambda: len(slow.received) >= LANE_THREADS, lambda: "not sent to the slow one")
         assert len(slow.received) == LANE_THREADS
         slow.slow.set()
+
+
+def test_endpoints_that_take_their_time_leave_a_thread_to_others(
+    store: JobStore, sender: Sender, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "THREADS", LANE_THREADS)
+    monkeypatch.setattr(notify, "TURN_SECONDS", 0.0)
+    with open_endpoint() as slow:
+        slow.slow = threading.Event()
+        store.webhooks.add(slow.url, events=[Kind.JOB_CANCELLED])
+        for number in range(100):
+            add(store, f"job_{number}")
+            cancel(store, f"job_{number}")
+        sending = sender()
+        send_until(sending, lambda: len(slow.received) == LANE_THREADS)
+        add(store, "job_last", hook=endpoint.url)
+        cancel(store, "job_last")
+        slow.slow.set()
+        send_until(sending, lambda: len(endpoint.received) == 1)
+        assert len(slow.received) < 100, "it did not have to wait for the others' last"
 
 
 def test_who_dies_between_the_answer_and_its_record_leaves_it_to_another(
