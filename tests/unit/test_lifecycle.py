@@ -201,7 +201,8 @@ def test_a_task_that_is_turned_away_after_it_was_accepted_backs_off_further_each
         full = events.TaskSeen(number, task, TaskStatus.FAILURE, failure="queue_full", fail_reason="Queue full")
         taken = replace(answer, attempt=number, task_id=task)
         seen = [events.TaskSeen(number, task, one) for one in (TaskStatus.NOT_START, TaskStatus.SUBMITTED)]
-        for event in (events.Release(), events.Claim("w1"), events.Commit(number), taken, *seen, full):
+        happened: list[Event] = [events.Release(), events.Claim("w1"), events.Commit(number), taken, *seen, full]
+        for event in happened:
             world = world.after(event, SOON, policy, chance=1.0) or world
         delays.append(((world.job.due_at or world.now) - world.now).total_seconds())
         world = World(world.job, world.now + timedelta(hours=5), world.ordered)
