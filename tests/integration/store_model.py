@@ -161,7 +161,7 @@ class Model:
         one.seen = max(one.seen or TaskStatus.NOT_START, event.status, key=SEEN.index)
         if new is not None:
             alive = new in AT_WORK and (new is not self.status or event.attempt == self.current)
-            self.lost = 0 if alive and new is not Status.QUEUED else self.lost
+            self.lost = 0 if alive else self.lost
             self.status, self.current = new, event.attempt
 
     def _status_by(self, event: events.TaskSeen, one: Try) -> Status | None:
@@ -183,12 +183,12 @@ class Model:
 
     def _missing(self, one: Try) -> None:
         one.absences += 1
+        started = one.seen not in (None, TaskStatus.NOT_START)
         if self.cancel_requested:
-            self.status, one.gone = Status.CANCELLED, True
+            self.status, one.gone = Status.CANCELLED, not started
         elif self.status is Status.QUEUED and one.seen is None:
             self.status, one.gone = W, True
         elif one.absences >= POLICY.missing_absences:
-            started = one.seen not in (None, TaskStatus.NOT_START)
             self.status, one.gone = (Status.PARKED, False) if started else (W, True)
 
     def _cancelled(self) -> None:
