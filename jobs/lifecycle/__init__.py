@@ -12,7 +12,7 @@ from jobs import events
 from jobs.events import Event
 from jobs.job import Job
 from jobs.lifecycle import at_the_api, finishing, submitting
-from jobs.lifecycle.change import CONFLICT, Change, Moment, park
+from jobs.lifecycle.change import CONFLICT, Change, Moment
 
 __all__ = ["CONFLICT", "Change", "Moment", "advance"]
 
@@ -60,7 +60,7 @@ def advance(job: Job, event: Event, moment: Moment) -> Change | None:  # noqa: C
         case events.Deadline():
             return at_the_api.deadline(job, moment)
         case events.Conflict():
-            return park(job, moment, CONFLICT, f"{event.what} is also claimed by job {event.other}")
+            return finishing.conflict(job, event, moment)
         case events.Cancel():
             return finishing.cancel(job, moment)
         case events.Retry():

@@ -11,7 +11,7 @@ from jobs.actions import Action
 from jobs.attempt import TaskStatus
 from jobs.follow_ups import follow_ups
 from jobs.job import AT_THE_API, RETRIABLE, Job, Status
-from jobs.lifecycle.change import Change, Moment, finish, park
+from jobs.lifecycle.change import CONFLICT, Change, Moment, finish, park
 
 
 def collected(job: Job, event: events.Collected, moment: Moment) -> Change | None:
@@ -46,6 +46,14 @@ def collect_failed(job: Job, event: events.CollectFailed, moment: Moment) -> Cha
     delay = policy.backoff_seconds(job.collect_failures, moment.chance)
     changed = job.but(collect_failures=job.collect_failures + 1, due_at=moment.later(delay))
     return Change(changed, f"{event.description}; again in {delay:.1f} s")
+
+
+def conflict(job: Job, event: events.Conflict, moment: Moment) -> Change | None:
+    attempt = job.attempt
+    if job.status is Status.COLLECTING and attempt is not None:
+        # What lies there is the other's as well: a person's retry does not fetch it once more, but blends anew.
+        job = job.with_attempt(attempt.but(image_url=None))
+    return park(job, moment, CONFLICT, f"{event.what} is also claimed by job {event.other}")
 
 
 def cancel(job: Job, moment: Moment) -> Change | None:

@@ -42,6 +42,7 @@ class Try:
     answered: bool = False
     refused: bool = False
     gone: bool = False
+    doubted: bool = False  # its picture is another job's as well
     code: int | None = None
     task: str | None = None
     seen: TaskStatus | None = None
@@ -133,6 +134,8 @@ class Model:
         if owner is self:
             return False
         for one in (self, owner):
+            if one.status is Status.COLLECTING:
+                one.tries[one.current].doubted = True
             one.status, one.conflict = Status.PARKED, True
         return True
 
@@ -159,6 +162,7 @@ class Model:
         new = self._status_by(event, one)
         one.task, one.gone, one.refused, one.absences = event.task_id, False, False, 0
         one.seen = max(one.seen or TaskStatus.NOT_START, event.status, key=SEEN.index)
+        one.doubted = one.doubted and event.status is not TaskStatus.SUCCESS
         if new is not None:
             alive = new in AT_WORK and (new is not self.status or event.attempt == self.current)
             self.lost = 0 if alive else self.lost
@@ -198,7 +202,7 @@ class Model:
             self.cancel_requested = True
 
     def _retried(self) -> None:
-        done = [n for n, one in self.tries.items() if one.seen is TaskStatus.SUCCESS and not one.gone]
+        done = [n for n, one in self.tries.items() if one.seen is TaskStatus.SUCCESS and not (one.gone or one.doubted)]
         self.status = Status.COLLECTING if done else W
         self.current = done[0] if done else self.current
         self.lost, self.cancel_requested, self.conflict = 0, False, False

@@ -182,3 +182,25 @@ def test_two_jobs_with_one_picture_are_both_parked(open_bench: Open) -> None:
     bench.store.apply("job_2", events.Collected(1, done.picture))
     for job_id in ("job_1", "job_2"):
         assert (bench.store.get(job_id).status, reason(bench.store.get(job_id))) == (Status.PARKED, "conflict")
+
+
+def test_of_two_jobs_with_one_picture_a_retry_blends_the_one_anew_and_takes_the_other_at_its_word(
+    open_bench: Open,
+) -> None:
+    """I1: a person decides, and each of them comes to an end; the one fetched the other's picture for ever."""
+    bench = open_bench("plus")
+    bench.add()
+    bench.work_until(Status.SUCCEEDED)
+    bench.faults(share_pictures=True)
+    bench.add("job_2")
+    bench.work_until(Status.PARKED, job_id="job_2")
+    bench.faults(share_pictures=False)
+    for job_id in ("job_1", "job_2"):
+        assert reason(bench.store.get(job_id)) == "conflict"
+        bench.store.apply(job_id, events.Retry())
+    for job_id in ("job_1", "job_2"):
+        bench.work_until(Status.SUCCEEDED, Status.PARKED, job_id=job_id)
+    first, second = (bench.store.get(job_id) for job_id in ("job_1", "job_2"))
+    assert (first.status, first.submissions) == (Status.SUCCEEDED, 1)
+    assert (second.status, second.submissions) == (Status.SUCCEEDED, 2)
+    assert first.picture != second.picture
