@@ -90,4 +90,5 @@ class Attempt(Record):
 
     @property
     def started(self) -> bool:
-        return self.seen in (TaskStatus.IN_PROGRESS, TaskStatus.SUCCESS, TaskStatus.FAILURE) or bool(self.progress)
+        """Whether its task was seen to have left the API's queue: what is made of it is paid for."""
+        return self.seen in WORKED_ON | {TaskStatus.SUCCESS, TaskStatus.FAILURE} or bool(self.progress)

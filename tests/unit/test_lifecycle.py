@@ -337,6 +337,17 @@ def test_absences_count_only_over_time_and_started_tasks_are_parked() -> None:
     assert parked.job.status is Status.PARKED
 
 
+@pytest.mark.parametrize("status", [TaskStatus.SUBMITTED, TaskStatus.MODAL, TaskStatus.IN_PROGRESS])
+def test_a_task_that_had_left_the_apis_queue_and_is_forgotten_is_not_sent_again(status: TaskStatus) -> None:
+    """I2. It was handed to Midjourney, also where no progress of it was seen yet."""
+    answered = (events.Answer(1, AnswerKind.ACCEPTED, "t1", None, 1), events.TaskSeen(1, "t1", status))
+    world = World(_lived(*UPLOADED, *answered, *[events.TaskMissing(1)] * 3)).after(
+        events.TaskMissing(1), timedelta(minutes=11), Policy()
+    )
+    assert world is not None
+    assert (world.job.status, world.job.reason and world.job.reason.kind) == (Status.PARKED, "lost_there")
+
+
 def test_cancelling_before_and_after_the_last_byte() -> None:
     assert _lived(events.Cancel()).status is Status.CANCELLED
     sent = _lived(*UPLOADED, events.Cancel())
