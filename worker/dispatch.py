@@ -5,20 +5,24 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 
 from jobs.applying import Applied, BudgetSpent, NoSlot
-from jobs.errors import EpochLost
+from jobs.errors import EpochLost, StoreUnavailable
 from jobs.events import Release
+from jobs.job import Status
 from jobs.questions import Question
 from jobs.slots.circuit import Health
 from jobs.slots.flow import room
 from jobs.slots.pins import Pin, Queue, Routing, Way, door_at
-from jobs.slots.plan import Contender, next_in_turn
+from jobs.slots.plan import Contender, Turn, next_in_turn
 from worker.context import Context
 
 PAGE = 100
 # Looked at again with every tick, so a pause for one of our own reasons ends soon after its cause.
 OWN_PAUSE_SECONDS = 15.0
+# A job that cannot be read, or written, by a defect of ours, is tried again after so long.
+PUT_OFF_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -109,11 +113,27 @@ def _release(context: Context, queues: Sequence[Queue], health: Mapping[str, Hea
     if released and len(contenders) > 1:
         ids = {applied.after.id for applied in released}
         store.turns.had({one.campaign.name: one.at for one in turns if one.job_id in ids})
-    for one in outcomes:
-        # Slots, or a budget, that another dispatcher was faster to fill; other campaigns may go on.
-        if isinstance(one, Exception) and not isinstance(one, NoSlot | BudgetSpent):
-            raise one
+    for turn, outcome in zip(turns, outcomes, strict=True):
+        _put_off(context, turn, outcome)
     return len(released)
+
+
+def _put_off(context: Context, turn: Turn, outcome: Applied | Exception) -> None:
+    """A job that cannot go is looked at later: those behind it may."""
+    store = context.store
+    match outcome:
+        case Applied(after=job) if job.status is not Status.WAITING:
+            return  # it goes, or another dispatcher was faster
+        case Applied(after=job):  # the server's clock was set back
+            until = job.due_at or store.now()
+        case NoSlot() | BudgetSpent():
+            return  # slots, or a budget, that another dispatcher was faster to fill; other campaigns may go on
+        case StoreUnavailable():
+            raise outcome
+        case error:
+            _log.error("job=%s cannot be released (%s)", turn.job_id, type(error).__name__)
+            until = store.now() + timedelta(seconds=PUT_OFF_SECONDS)
+    store.gate.put_off(Queue(turn.campaign.name, turn.pin), turn.job_id, until)
 
 
 def _pauses(context: Context, campaign: Contender) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import redis
@@ -46,6 +47,7 @@ class Gate:
         self._readable = readable
         self._keys = keys
         self._ripen_script = client.register_script(lua("ripen"))
+        self._put_off_script = client.register_script(lua("put_off"))
 
     def messages(self, queues: Sequence[str]) -> int:
         """How many wake-ups wait in these queues of the broker (its lists, by their full names)."""
@@ -76,6 +78,11 @@ class Gate:
         with unavailable():
             moved: Any = self._ripen_script(keys=keys, args=[str(queue), *ranks])
         return int(moved)
+
+    def put_off(self, queue: Queue, job_id: str, until: datetime) -> None:
+        """Look at a ready job that cannot go only then, instead of at the head of its queue for ever."""
+        with unavailable():
+            self._put_off_script(keys=[self._keys.ready(*queue), self._keys.later], args=[job_id, to_ms(until)])
 
     def ask_dispatch(self, hold_seconds: float = 1.0) -> bool:
         """Whether a wake-up for dispatch should be sent now; False when one is on its way already."""

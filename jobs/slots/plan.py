@@ -114,12 +114,13 @@ class Contender:
 
 
 class Turn(NamedTuple):
-    """Whose turn it is: a job, its campaign, the door by which it goes, and when the turn is."""
+    """Whose turn it is: a job, its campaign, the door by which it goes, when the turn is, and the job's pin."""
 
     job_id: str
     campaign: Contender
     door: str
     at: float
+    pin: str
 
 
 def next_in_turn(contenders: Sequence[Contender], count: int, take: Callable[[str], str | None]) -> list[Turn]:
@@ -140,7 +141,7 @@ def next_in_turn(contenders: Sequence[Contender], count: int, take: Callable[[st
         _, _, turn, _, number, place, taken = heap[0]
         one = contenders[number]
         if (door := take(one.ready[place].pin)) is not None:
-            chosen.append(Turn(one.ready[place].job_id, one, door, turn))
+            chosen.append(Turn(one.ready[place].job_id, one, door, turn, one.ready[place].pin))
             taken += 1
         if entry := _entry(one, now, number, place + 1, taken):
             heapq.heapreplace(heap, entry)

@@ -8,7 +8,10 @@ from datetime import timedelta
 import pytest
 
 from jobs import events
+from jobs.events import AnswerKind
 from jobs.job import Status
+from jobs.server import to_ms
+from tests.integration.stored import happen
 from tests.integration.workbench import Open, Workbench, wait_for
 from worker.dispatch import dispatch
 from worker.reconcile import sweep
@@ -53,6 +56,34 @@ def test_the_leases_of_the_others_end(open_bench: Open, caplog: pytest.LogCaptur
 
     wait_for(waits, lambda: str(bench.history("job_2")))
     assert "job=job_1" in caplog.text
+
+
+def test_the_others_have_their_turn(open_bench: Open, caplog: pytest.LogCaptureFixture) -> None:
+    bench = open_bench("plus", slots=1)
+    for job_id in ("job_1", "job_2"):
+        bench.add(job_id)
+    spoil(bench, "job_1")
+    wait_for(lambda: dispatch(bench.context) == 1, lambda: "nobody goes")
+    assert bench.store.get("job_2").status is Status.RELEASED
+    assert [record.getMessage() for record in caplog.records] == ["job=job_1 cannot be released (ValidationError)"]
+    assert bench.store._redis.zscore(bench.store.keys.later, "job_1"), "it is looked at again"
+
+
+def test_a_job_that_is_ready_before_its_time_keeps_none_waiting(open_bench: Open) -> None:
+    """As where the server's clock was set back."""
+    bench = open_bench("plus", slots=1)
+    bench.add("job_1")
+    bench.store.apply("job_1", events.Release())
+    happen(bench.store, "job_1", events.Claim("w"), events.Answer(1, AnswerKind.NOT_SENT, retry_after_seconds=60))
+    due_at = bench.store.get("job_1").due_at
+    assert due_at
+    keys, client = bench.store.keys, bench.store._redis
+    client.zrem(keys.later, "job_1")
+    client.zadd(keys.ready("default"), {"job_1": 0})
+    bench.add("job_2")
+    wait_for(lambda: dispatch(bench.context) == 1, lambda: "nobody goes")
+    assert bench.store.get("job_2").status is Status.RELEASED
+    assert client.zscore(keys.later, "job_1") == to_ms(due_at)
 
 
 def test_the_others_become_due(open_bench: Open, caplog: pytest.LogCaptureFixture) -> None:
