@@ -112,7 +112,7 @@ class CampaignControl:
             BlendqError: its budget is spent.
         """
         self.must_exist()
-        counts = self._store.counts(self.name)
+        counts = self._store.turns.counts(self.name)
         plan = self.plan.forgiving(counts)
         if (why := plan.reason_to_pause(counts)) is not None:
             raise BlendqError(

@@ -6,7 +6,7 @@
 -- KEYS[6..]  for each job: its hash, its history, of its campaign the tally, the jobs, the plan, the pause and the
 --            failures, what its idempotency key names, and of its campaign the last turn
 -- ARGV[1..]  for each job, as JSON: id, campaign, version, tasks, pictures and contents (that may be its own), tally
---            {name: count}
+--            {name: count}, purged (the same: what stays of it in the tally of its campaign)
 --
 -- Returns how many were forgotten. A campaign without jobs is forgotten as well. A repeated call does nothing.
 
@@ -32,6 +32,9 @@ for at, text in ipairs(ARGV) do
     for name, count in pairs(job.tally) do
       redis.call('HINCRBY', KEYS[1], name, -count)
       redis.call('HINCRBY', KEYS[first + 2], name, -count)
+    end
+    for name, count in pairs(job.purged) do
+      redis.call('HINCRBY', KEYS[first + 2], name, count)
     end
     redis.call('DEL', KEYS[first], KEYS[first + 1])
     redis.call('ZREM', KEYS[first + 3], job.id)

@@ -144,7 +144,8 @@ local function save(change, doc, line, first)
   if change.budget then
     settle(KEYS[first + 2])
     local spent = 0
-    for _, count in ipairs(redis.call('HMGET', KEYS[first + 2], 'submissions', 'uncertain', 'released', 'submitting')) do
+    local paid = {'submissions', 'uncertain', 'released', 'submitting', 'purged:paid'}
+    for _, count in ipairs(redis.call('HMGET', KEYS[first + 2], unpack(paid))) do
       spent = spent + (tonumber(count) or 0)
     end
     if spent >= change.budget then

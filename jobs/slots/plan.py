@@ -19,6 +19,9 @@ MIN_FINISHED = 10
 # However small its weight, a campaign waits for no more turns of another that holds as few slots.
 MAX_STRIDE = 1000.0
 
+# Of jobs that were purged: what they add to the counts that bounds go by, and no others.
+PURGED_PAID, PURGED_FAILED, PURGED_FINISHED = "purged:paid", "purged:failed", "purged:finished"
+
 Counts = Mapping[str, int]
 
 
@@ -48,12 +51,13 @@ class Plan(BaseModel):
         """What stops the campaign, as a kind and a message for people.
 
         Args:
-            counts: the tally of its jobs.
+            counts: the tally of its jobs, with that of purged ones (`Turns.counts`).
         """
         if self.max_submissions is not None and (spent := _spent(counts)) >= self.max_submissions:
             return BUDGET, f"{spent} submissions are or may be paid for, of {self.max_submissions} allowed"
-        failed = max(0, _failed(counts) - self.forgiven_failures)
-        finished = max(0, _finished(counts) - self.forgiven_finished)
+        # What is purged was forgiven first: else those that came since would be forgiven in its place.
+        failed = _failed(counts) - max(0, self.forgiven_failures - counts.get(PURGED_FAILED, 0))
+        finished = _finished(counts) - max(0, self.forgiven_finished - counts.get(PURGED_FINISHED, 0))
         share = self.stop_after_failures
         if share is not None and finished >= MIN_FINISHED and failed >= share * finished:
             return FAILURES, f"{failed} of {finished} finished jobs failed, which is {share:.0%} or more"
@@ -61,7 +65,9 @@ class Plan(BaseModel):
 
     def forgiving(self, counts: Counts) -> Plan:
         """The plan after a person looked at the failures and said: go on."""
-        return self.model_copy(update={"forgiven_failures": _failed(counts), "forgiven_finished": _finished(counts)})
+        failed = _failed(counts) + counts.get(PURGED_FAILED, 0)
+        finished = _finished(counts) + counts.get(PURGED_FINISHED, 0)
+        return self.model_copy(update={"forgiven_failures": failed, "forgiven_finished": finished})
 
 
 DEFAULT_PLAN = Plan()
@@ -69,7 +75,7 @@ DEFAULT_PLAN = Plan()
 
 def _spent(counts: Counts) -> int:
     """Submissions that are, or may be, paid for."""
-    return counts.get("submissions", 0) + counts.get("uncertain", 0)
+    return counts.get("submissions", 0) + counts.get("uncertain", 0) + counts.get(PURGED_PAID, 0)
 
 
 def _failed(counts: Counts) -> int:

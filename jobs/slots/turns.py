@@ -12,7 +12,7 @@ from jobs.questions import Question, ask
 from jobs.server import lua, server_time, to_bytes, to_ms, to_text, unavailable
 from jobs.slots.pause import Pause
 from jobs.slots.pins import Queue
-from jobs.slots.plan import DEFAULT_PLAN, Contender, Plan, Ready
+from jobs.slots.plan import DEFAULT_PLAN, Contender, Counts, Plan, Ready
 from jobs.telling.notices import Notice
 
 
@@ -79,6 +79,11 @@ class Turns:
             for name, at in turns.items():
                 pipeline.set(self._keys.campaign_turn(name), at)
             pipeline.execute()
+
+    def counts(self, campaign: str) -> Counts:
+        """What the bounds of a plan go by: the tally of the campaign's jobs, and what is left of purged ones."""
+        with unavailable():
+            return _tally(self._redis.hgetall(self._keys.campaign_counts(campaign)))
 
     def plan(self, campaign: str) -> Plan:
         """What was asked for the campaign; the defaults where nothing was."""

@@ -11,7 +11,7 @@ from jobs.content import content_id
 from jobs.idempotency import digest_of
 from jobs.job import Job, Status
 from jobs.keys import Keys
-from jobs.writing.tallies import tally
+from jobs.writing.tallies import purged, tally
 from jobs.writing.write import task_claim
 
 
@@ -49,5 +49,6 @@ class Deletion:
             "pictures": [job.picture.digest] if job.picture else [],
             "contents": [content_id(job.request)] if job.status is Status.SUCCEEDED else [],
             "tally": tally(job),
+            "purged": purged(job),
         }
         return cls(own, json.dumps(facts))

@@ -150,7 +150,7 @@ def _change_plan(plan: RunPlan, producer: Producer) -> None:
     control = producer.campaign(plan.campaign)
     changed = control.change_plan(**plan.changes)
     paused = control.paused
-    within = changed.reason_to_pause(producer.store.counts(plan.campaign)) is None
+    within = changed.reason_to_pause(producer.store.turns.counts(plan.campaign)) is None
     if "max_submissions" in plan.changes and paused and paused.kind == BUDGET and within:
         control.resume()
 

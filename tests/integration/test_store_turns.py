@@ -11,6 +11,7 @@ import redis
 
 from jobs import events
 from jobs.applying import BudgetSpent, NoSlot
+from jobs.attempt import TaskStatus
 from jobs.doors import DEFAULT
 from jobs.events import AnswerKind
 from jobs.job import Status
@@ -23,6 +24,8 @@ from tests.integration.stored import UPLOADED, add, happen, ready
 from tests.integration.workbench import Open
 from tests.unit.lifecycle_world import new_job
 from worker.dispatch import dispatch
+
+FAILED_THERE = events.TaskSeen(1, "task-1", TaskStatus.FAILURE, failure="failed")
 
 
 def test_jobs_that_are_enqueued_together_stand_in_queues_by_what_they_ask(store: JobStore) -> None:
@@ -127,6 +130,26 @@ def test_what_may_have_been_paid_for_counts_against_the_budget(store: JobStore) 
         store.apply("job_1", events.Release(budget=1))
     happen(store, "job_0", events.Answer(1, AnswerKind.NO_ROOM, code=23))
     assert store.apply("job_1", events.Release(budget=1)).changed
+
+
+def test_what_was_paid_for_a_purged_job_counts_against_the_budget(store: JobStore) -> None:
+    for number in range(3):
+        add(store, f"job_{number}", campaign="a")
+    happen(store, "job_0", *UPLOADED, events.Answer(1, AnswerKind.ACCEPTED, "task-1"), FAILED_THERE)
+    happen(store, "job_1", *UPLOADED, events.NoAnswer(1, "reset"), events.Conflict("job_9", "task t"))
+    plan = Plan(max_submissions=2, stop_after_failures=1)
+    for purged in ("job_0", "job_1"):
+        assert store.delete([purged]) == 1
+        with pytest.raises(BudgetSpent):
+            store.apply("job_2", events.Release(budget=2))
+        why = plan.reason_to_pause(store.turns.counts("a"))
+        assert why
+        assert why[0] == "budget"
+    assert store.counts("a") == {"waiting": 1}, "what is told of the campaign is of the jobs that there are"
+    assert store.turns.counts("a")["purged:paid"] == 2
+    happen(store, "job_2", events.Cancel())
+    store.delete(["job_2"])
+    assert store.turns.counts("a") == {}, "a campaign without jobs is forgotten"
 
 
 def test_a_backed_off_job_becomes_ready_when_it_is_due(client: redis.Redis, keys: Keys) -> None:

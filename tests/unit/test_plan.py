@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from jobs.slots.plan import RANKS_A_PRIORITY, Contender, Plan, Ready, next_in_turn
+from jobs.slots.plan import PURGED_FAILED, PURGED_FINISHED, RANKS_A_PRIORITY, Contender, Plan, Ready, next_in_turn
 
 
 def contender(name: str, ready: int = 100, held: int = 0, urgency: int = 9, first: int = 0, **plan: float) -> Contender:
@@ -91,6 +91,15 @@ def test_failures_that_a_person_has_seen_are_forgiven() -> None:
     assert forgiving.reason_to_pause({"failed": 14, "succeeded": 7}) is None
     assert forgiving.reason_to_pause({"failed": 16, "succeeded": 6}) is not None
     assert forgiving.reason_to_pause({"failed": 0, "succeeded": 12}) is None, "they were retried"
+
+
+def test_failures_since_are_not_forgiven_in_the_place_of_purged_ones() -> None:
+    """As of a service whose jobs are forgotten after some days: the bound would be gone for good."""
+    plan = Plan(stop_after_failures=0.5).forgiving({"failed": 900, "succeeded": 100, PURGED_FINISHED: 7})
+    since = {"failed": 9, "succeeded": 1, PURGED_FAILED: 900, PURGED_FINISHED: 1007}
+    assert plan.reason_to_pause(since) is not None
+    assert plan.reason_to_pause(since | {"failed": 4, "succeeded": 6}) is None
+    assert plan.reason_to_pause({"failed": 905, "succeeded": 104}) is None, "too few since"
 
 
 @pytest.mark.parametrize("plan", [{"weight": 0}, {"max_submissions": 0}, {"stop_after_failures": 20}])
