@@ -103,7 +103,9 @@ def _rooms(store: JobStore, upstreams: Sequence[Upstream], pin: Pin) -> list[Roo
     rooms = []
     for door in doors_for(pin, upstreams):
         upstream = named[upstream_of(door)]
-        flow, seen = store.throttle.read(door)
+        flow, seen = store.throttle.read(door, upstream.slots)
         free = health[upstream.name].allows(room(flow, seen, store.policy, upstream.slots), seen.on_the_way)
-        rooms.append(Room(door, upstream.slots or flow.slots, seen.held, free, health[upstream.name].pause))
+        rooms.append(
+            Room(door, upstream.slots or flow.slots, seen.held + seen.elsewhere, free, health[upstream.name].pause)
+        )
     return rooms

@@ -81,6 +81,7 @@ class Reading:
 
     now: datetime
     held: int = 0  # jobs that hold a slot
+    elsewhere: int = 0  # the same, at other doors, from before a number of slots was set for all of them
     on_the_way: int = 0  # of these: released, being uploaded, or not answered yet
     unsure: int = 0  # of these: whether the API has them, nobody knows
     working: int = 0  # of these: the API works on them
@@ -143,7 +144,7 @@ def room(flow: Flow, seen: Reading, policy: Policy, limit: int | None = None) ->
     if flow.closed_until is not None and seen.now < flow.closed_until:
         return 0
     if limit is not None:
-        free = limit - seen.held
+        free = limit - seen.held - seen.elsewhere
     else:
         most = _wanted(seen, policy) if flow.proving else _bearable(seen, policy)
         free = flow.slots - seen.inside if seen.waiting <= most else 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import redis
 
-from jobs.doors import DEFAULT
+from jobs.doors import DEFAULT, upstream_of
 from jobs.events import AnswerKind
 from jobs.job import Status
 from jobs.keys import Keys
@@ -82,9 +82,14 @@ class Throttle:
         self._policy = policy
         self._move_script = client.register_script(lua("move"))
 
-    def read(self, door: str = DEFAULT) -> tuple[Flow, Reading]:
-        """What was found so far, and how things stand."""
-        flow, seen, _ = self._read([door])[door]
+    def read(self, door: str = DEFAULT, limit: int | None = None) -> tuple[Flow, Reading]:
+        """What was found so far, and how things stand.
+
+        Args:
+            door: its name.
+            limit: a number of slots that was set for its upstream.
+        """
+        flow, seen, _ = self._read({door: limit})[door]
         return flow, seen
 
     def look_at(self, limits: Mapping[str, int | None]) -> dict[str, tuple[Flow, Reading]]:
@@ -158,7 +163,7 @@ class Throttle:
             total.update(_at_doors(one)[door])
         return dict(total)
 
-    def _read(self, doors: Collection[str]) -> dict[str, tuple[Flow, Reading, str]]:
+    def _read(self, doors: Mapping[str, int | None]) -> dict[str, tuple[Flow, Reading, str]]:
         with unavailable():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.time()
@@ -172,21 +177,40 @@ class Throttle:
         counts, answers = _at_doors(counted), _at_doors(answered)
         for others in [here for door, here in counts.items() if door != DEFAULT]:
             counts[DEFAULT].subtract(others)  # the plain ones are of all doors
+        elsewhere = self._held_elsewhere(doors, counts)
         now = to_time(*time)
         return {
             door: (
                 Flow() if doc is None else Flow.model_validate_json(to_bytes(doc)),
-                _reading(now, int(held), counts[door], answers[door], None if cores is None else int(cores)),
+                _reading(
+                    now, int(held), elsewhere[door], counts[door], answers[door], None if cores is None else int(cores)
+                ),
                 "" if doc is None else to_text(doc),
             )
             for door, held, doc, cores in zip(doors, each[::3], each[1::3], each[2::3], strict=True)
         }
 
+    def _held_elsewhere(self, doors: Mapping[str, int | None], used: Collection[str]) -> Counter[str]:
+        """For doors with a number of slots that was set, what is held at the others of the same upstream."""
+        others = [one for one in used if one not in doors and doors.get(upstream_of(one)) is not None]
+        held: Counter[str] = Counter()
+        if others:
+            with unavailable():
+                pipeline = self._redis.pipeline(transaction=False)
+                for door in others:
+                    pipeline.scard(self._keys.door(door).slots)
+                for door, count in zip(others, pipeline.execute(), strict=True):
+                    held[upstream_of(door)] += int(count)
+        return held
 
-def _reading(now: datetime, held: int, counts: Counter[str], answers: Counter[str], cores: int | None) -> Reading:
+
+def _reading(
+    now: datetime, held: int, elsewhere: int, counts: Counter[str], answers: Counter[str], cores: int | None
+) -> Reading:
     return Reading(
         now=now,
         held=held,
+        elsewhere=elsewhere,
         on_the_way=sum(counts[status] for status in _ON_THE_WAY),
         unsure=counts[Status.UNSURE],
         working=counts["working"],

@@ -109,7 +109,7 @@ def test_of_two_who_look_one_moves_it_and_why_is_kept(
         store.apply(name, events.Answer(1, AnswerKind.ACCEPTED, f"task-{name}", code=1))
         store.apply(name, seen(name, TaskStatus.IN_PROGRESS))
     other = JobStore(client, Policy(silence_seconds=45), keys)
-    read = store.throttle._read(["default"])
+    read = store.throttle._read({"default": None})
     flow, _ = other.throttle.look_at({DEFAULT: None})[DEFAULT]
     assert flow.slots > START_SLOTS
     monkeypatch.setattr(store.throttle, "_read", lambda _: read)

@@ -13,12 +13,13 @@ import pytest
 
 from jobs.actions import Action
 from jobs.doors import upstream_of
-from jobs.events import Act
+from jobs.events import Act, Cancel
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.request import Mode
 from ops.sandbox.process import SandboxProcess
 from producer.upstream import UpstreamReport, reports
+from producer.waiting import why_waiting
 from tests.integration.workbench import DEADLINE_SECONDS, Workbench, open_workbench, wait_for
 from worker.collect import collect
 from worker.dispatch import dispatch
@@ -232,6 +233,23 @@ def test_a_job_goes_where_its_mode_is_served_by_a_door_of_its_own(
         pair.bench.sandbox.close()
         pair.bench.context.close()
         pair.close()
+
+
+def test_a_number_that_is_set_counts_what_went_by_other_doors_before(pair: Pair) -> None:
+    """Explicit limits win, also over the jobs that were under way when the worker was started again with one."""
+    busy = pair.add(3, upstream=TWO, modes=(Mode.FAST,))
+    assert dispatch(pair.bench.context) == 3
+    assert {pair.bench.store.get(job_id).door for job_id in busy} == {f"{TWO}/FAST"}
+    listed = [{"name": TWO, "url": str(pair.boxes[TWO].base_url), "slots": 4}]
+    reopen(pair, upstreams=listed)
+    later = pair.add(3, upstream=TWO)
+    assert dispatch(pair.bench.context) == 1, "three of four are held"
+    (waits, *_) = [job for job in map(pair.bench.store.get, later) if job.status is Status.WAITING]
+    why = why_waiting(pair.bench.store, pair.bench.context.settings, waits)
+    assert why
+    assert [(one.held, one.slots, one.free) for one in why.rooms] == [(4, 4, 0)]
+    pair.bench.store.apply(busy[0], Cancel())
+    assert dispatch(pair.bench.context) == 1
 
 
 def test_a_job_goes_to_the_upstream_that_it_names(pair: Pair) -> None:
