@@ -25,7 +25,7 @@ from PIL import Image, ImageFile
 
 from jobs.errors import PictureError, PictureMissing
 from jobs.pictures.images import ImageStore, StoredImage
-from jobs.pictures.picture_formats import Header, check_picture
+from jobs.pictures.picture_formats import MAX_HEADER_READS, Header, check_picture, read_header
 
 KINDS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 
@@ -320,6 +320,52 @@ def test_a_bomb_behind_a_harmless_header_is_not_decoded(store: ImageStore, monke
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
     with pytest.raises(PictureError, match="truncated or broken"):
         store.put_bytes(_png((8, 6), (101, 101), pixels=rows), name="a")
+
+
+_GIF, _JPEG = picture("GIF"), picture("JPEG")
+_BEHIND_COLORS = 13 + (6 << (_GIF[10] & 7))
+
+
+def _gif_after(part: bytes) -> bytes:
+    return _GIF[:_BEHIND_COLORS] + part + _GIF[_BEHIND_COLORS:]
+
+
+def _jpeg_after(part: bytes) -> bytes:
+    return _JPEG[:2] + part + _JPEG[2:]
+
+
+MANY = MAX_HEADER_READS + 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _gif_after(b"!\xfe" + b"\x01a" * MANY + b"\0"),
+        _gif_after(b"!\xfe\0" * MANY),
+        _jpeg_after(b"\xff\xfe\x00\x02" * MANY),
+        _jpeg_after(b"\xff\xe1\x00\x02" * MANY),
+        _jpeg_after(b"\xff" * MANY),
+        _jpeg_after(b"\xff\0" * MANY),
+    ],
+    ids=["gif comment", "gif comments", "jpeg comments", "jpeg applications", "jpeg padding", "jpeg junk"],
+)
+def test_a_header_of_a_million_tiny_parts_is_not_gone_through(data: bytes) -> None:
+    """Some 20 MiB of them take Pillow 17 s and 700 MB, in whichever process looks at the header."""
+    with pytest.raises(PictureError, match="truncated or broken"):
+        read_header(io.BytesIO(data), "a")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _gif_after(b"!\xfe" + (b"\xff" + b"a" * 255) * 80_000 + b"\0"),
+        _jpeg_after((b"\xff\xe2\xff\xff" + b"a" * 0xFFFD) * 320),
+    ],
+    ids=["gif", "jpeg"],
+)
+def test_an_honest_header_may_be_as_long_as_a_picture(data: bytes) -> None:
+    assert len(data) > 20_000_000
+    assert read_header(io.BytesIO(data), "a")[1:] == (8, 6)
 
 
 def test_a_picture_that_takes_all_memory(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
