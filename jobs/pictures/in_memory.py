@@ -43,6 +43,8 @@ def as_text(image: object) -> object:
             return image
         case os.PathLike():
             return os.fspath(image)
+        case memoryview() if not image.c_contiguous:  # a part of an array, for one: as the bytes that it stands for
+            return _data_url(image.tobytes())
         case bytes() | bytearray() | memoryview():
             return _data_url(image)
         case _ if _is_pil_image(image):
