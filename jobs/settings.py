@@ -57,7 +57,8 @@ class Settings(BaseModel):
     A real API needs three: `api_url`, `api_key`, and `public_url`, where it can reach the receiver.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An address or a secret that cannot be is in no traceback either.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     # Where things are kept.
     data_dir: Annotated[

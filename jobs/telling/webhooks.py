@@ -33,7 +33,7 @@ MAX_RACES = 50
 class Webhook(BaseModel):
     """One endpoint. `campaign` None: of all campaigns; `events` empty: all of them. The newest secret comes first."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     id: str
     url: Annotated[str, Field(repr=False)]  # it may carry a token

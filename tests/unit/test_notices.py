@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from standardwebhooks import Webhook as Verifier
 
 from jobs.attempt import Attempt
@@ -89,6 +90,12 @@ def test_an_endpoint_wants_what_it_was_made_for(fields: dict[str, object], wante
     webhook = Webhook.model_validate(given)
     assert webhook.wants(Notice.of_job(ended(), 1, NOW)) == wanted
     assert not webhook.wants(Notice("msg_1", Kind.TEST, NOW, {}))
+
+
+def test_an_endpoint_that_cannot_be_read_is_not_shown() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Webhook.model_validate({"id": "w", "url": "a", "secrets": ["whsec_sesame"]})
+    assert "sesame" not in str(refused.value)
 
 
 def test_a_delivery_is_kept_whole() -> None:

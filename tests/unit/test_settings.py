@@ -1,0 +1,32 @@
+"""Settings that cannot be are told without what they say, and so is what stands behind the error (I8)."""
+
+from __future__ import annotations
+
+import traceback
+
+import pytest
+from pydantic import ValidationError
+
+from jobs.errors import SettingsError
+from jobs.settings import Settings
+
+SESAME = "sesame-0pen"
+WRONG = {
+    "redis_url": f"redis://worker:{SESAME}@redis:port/0",
+    "webhook_secret": f"whsec_{SESAME}",
+    "hook_secret": SESAME,
+    "api_url": f"http://user:{SESAME}@api.test",
+    "public_url": f"http://user:{SESAME}@hooks.test",
+    "upstreams": f'[{{"name": "a", "url": "http://a.test", "key": "{SESAME}", "wait": 1}}, "{SESAME}"]',
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_value_is_shown_by_no_error_and_by_none_behind_it(name: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.load({f"BLENDQ_{name.upper()}": WRONG[name]})
+    assert name in str(refused.value)
+    assert SESAME not in "".join(traceback.format_exception(refused.value))
+    with pytest.raises(ValidationError) as refused_too:
+        Settings.model_validate({name: WRONG[name]})
+    assert SESAME not in str(refused_too.value)
