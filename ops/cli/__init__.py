@@ -12,6 +12,7 @@ from importlib.metadata import version
 import click
 
 from jobs.errors import BlendqError
+from ops.closed_streams import replace_closed_streams
 from ops.notes import error, note
 
 INTERRUPTED = 130
@@ -93,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code; see `cli`.
     """
+    replace_closed_streams()
     arguments, debug = _prepared(sys.argv[1:] if argv is None else argv)
     try:
         code = cli.main(args=arguments, prog_name="blendq", standalone_mode=False)

@@ -173,6 +173,22 @@ def test_a_reader_that_leaves_is_not_worth_a_word() -> None:
     ran.wait()
 
 
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_streams_are_no_error_and_no_file_gets_their_place(closed: tuple[int, ...], tmp_path: Path) -> None:
+    """A lock or pipe under their numbers would not reach the children; and notes would end up in the data."""
+    code = (
+        "import os, sys; from ops.cli import main; from ops.notes import note; code = main(['--version']); note('n'); "
+        "opened = os.open('.', os.O_RDONLY); open('told', 'w').write(f'{code} {opened > 2}')"
+    )
+    closing = " ".join(f"{number}>&-" for number in closed)
+    command = ["sh", "-c", f'exec "$@" {closing}', "sh", sys.executable, "-c", code]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / "told").read_text() == "0 True"
+    assert (ran.stdout != b"") == (1 not in closed)
+    assert ran.stderr == (b"" if 2 in closed else b"blendq: n\n")
+    assert b"blendq: n" not in ran.stdout
+
+
 # --- settings ------------------------------------------------------------------------------------------------------
 
 
