@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 COLUMNS = ("custom_id", "id", "campaign", "parent_id", "action", "status", "picture", "images", "dimensions",
            "bot_type", "submissions", "reused_from", "created_at", "finished_at", "reason_kind", "reason", "task_id",
            "state", "metadata")  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet takes for a formula: the fullwidth signs too, in some languages. A number is none.
+_FORMULA = re.compile(r"(?![-+]?[0-9.,]+\Z)[-=+@\t\r\n\uff0b\uff0d\uff1d\uff20]")
 
 
 class Table:
@@ -33,11 +35,11 @@ class Table:
         made = {
             "images": "|".join(line.get("images") or ()),
             "reason_kind": reason.get("kind"),
-            "reason": _as_text(reason.get("message") or ""),
-            "task_id": _as_text(upstream.get("task_id") or ""),
+            "reason": reason.get("message"),
+            "task_id": upstream.get("task_id"),
             "metadata": json.dumps(line["metadata"], ensure_ascii=False) if line.get("metadata") else None,
         }
-        self._write([made[column] if column in made else line.get(column) for column in COLUMNS])
+        self._write([_as_text(made[column] if column in made else line.get(column)) for column in COLUMNS])
 
     def _write(self, cells: Sequence[Any]) -> None:
         self._writer.writerow(cells)
@@ -46,6 +48,6 @@ class Table:
         self._row.truncate()
 
 
-def _as_text(words: str) -> str:
-    """The API's words: no spreadsheet is to take them for a formula."""
-    return f"'{words}" if words.startswith(_FORMULA) else words
+def _as_text(cell: Any) -> Any:
+    """Words of the API's, or of whoever enqueued the job: no spreadsheet is to take them for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell

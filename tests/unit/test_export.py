@@ -451,3 +451,23 @@ def test_a_table_for_spreadsheets(images: ImageStore, out: Path) -> None:
     assert (second["custom_id"], second["picture"], second["metadata"]) == ('two, "words"', "", '{"a": 1}')
     assert (second["reason_kind"], second["reason"]) == ("invalid", "'=cmd()\nx"), "no formula"
     assert not (out / "results.csv.part").exists()
+
+
+@pytest.mark.parametrize(
+    ("custom_id", "cell"),
+    [
+        ('=HYPERLINK("http://x.test")', '\'=HYPERLINK("http://x.test")'),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("-1+cmd|' /C calc'!A0", "'-1+cmd|' /C calc'!A0"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("-17", "-17"),
+        ("+49,5", "+49,5"),
+        ("a=b", "a=b"),
+    ],
+)
+def test_no_cell_of_the_table_is_a_formula(images: ImageStore, out: Path, custom_id: str, cell: str) -> None:
+    exported(images, out, [entry(images, 1, custom_id=custom_id, state=custom_id)], Form(table=True))
+    with (out / "results.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["custom_id"], row["state"]) == (cell, cell)
+    assert lines(out / "results.jsonl")[0]["custom_id"] == custom_id, "programs read this"
