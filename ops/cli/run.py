@@ -118,7 +118,7 @@ def run(
         # A second's worth of libraries.
         from ops.cli.campaign_run import carry_out  # noqa: PLC0415
         from ops.cli.run_plan import make_plan, own_settings  # noqa: PLC0415
-        from ops.cli.run_source import source_of  # noqa: PLC0415
+        from ops.cli.run_source import keep_apart, source_of  # noqa: PLC0415
         from producer.campaign import campaign_name  # noqa: PLC0415
         from producer.results.export import Form  # noqa: PLC0415
 
@@ -126,6 +126,7 @@ def run(
         changes = plan_changes({name: options.pop(name) for name in PLAN_OPTIONS}, settings)
         names = SANDBOX_UPSTREAMS if choice else settings.upstream_names
         source = source_of(places, folder, request_fields(options), names, repeat)
+        keep_apart(places, out)
         name = campaign_name(*places) if campaign is None else campaign
         fit, form = _fit(max_side, picture_format), Form(name_template, split, embed=embed)
         if dry_run:

@@ -60,6 +60,19 @@ def _source(places: Sequence[Path], options: Mapping[str, Any], defaults: Mappin
     return Folders(places, Pair(given.pop("pair")), **given, defaults=defaults)
 
 
+def keep_apart(places: Sequence[Path], out: Path) -> None:
+    """
+    Raises:
+        UsageError: the blends would be pictures of a folder, to be blended and paid for by the next run.
+    """
+    for place in places:
+        if os.path.isdir(place) and os.path.realpath(place) == os.path.realpath(out):  # noqa: PTH112  (never raises)
+            raise UsageError(
+                f"folder {out}: has the pictures to blend, and the same line again would blend the blends; choose "
+                "another with --out, such as one in it"
+            )
+
+
 def _check(defaults: Mapping[str, Any], upstreams: Sequence[str]) -> None:
     try:
         check_named(BlendRequest.parse({"images": ["a", "b"], **defaults}).upstream, upstreams)

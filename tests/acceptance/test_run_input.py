@@ -161,6 +161,7 @@ FOLDERS = {
     "zip of one folder": (2, ["pictures", "--pair", "zip"], "2 to 5 folders, not 1"),
     "a group of six": (2, ["pictures", "--pair", "all", "--group", "6"], "--group"),
     "a group across": (2, ["pictures", "pictures", "--pair", "cross", "--group", "3"], "--group is for"),
+    "its own results": (2, ["pictures/../out", "--pair", "all"], "would blend the blends"),
     "a seed for nothing": (2, ["pictures", "--pair", "all", "--seed", "3"], "--seed is for --sample"),
     "a wrong default": (2, ["m.csv", "--notify-hook", "me"], "notify_hook: must be an http"),
     "an empty folder": (4, ["empty", "--pair", "all"], "empty: has no pictures"),
@@ -172,7 +173,7 @@ FOLDERS = {
 
 @pytest.mark.parametrize("what", FOLDERS)
 def test_bad_folders(folder: Folder, what: str) -> None:
-    for name, numbers in {"pictures": (1, 2, 3), "empty": (), "lonely": (1,), "broken": (1, 2)}.items():
+    for name, numbers in {"pictures": (1, 2, 3), "empty": (), "lonely": (1,), "broken": (1, 2), "out": (1, 2)}.items():
         (folder.path / name).mkdir()
         for number in numbers:
             shutil.copy(folder.path / f"{number}.png", folder.path / name)
