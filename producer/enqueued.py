@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -22,9 +24,12 @@ class Enqueued:
 
     Args:
         folder: on whose disk they are.
+        results: where their blends will be. `sources` has the names of the files there that are blended.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, results: Path) -> None:
+        self.sources: set[str] = set()
+        self._results = os.path.realpath(results)
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (closed by __exit__)
 
     def __enter__(self) -> Self:
@@ -42,6 +47,8 @@ class Enqueued:
         request = row.request.model_dump(mode="json", exclude_defaults=True)
         line = json.dumps([row.line, row.take, row.unit, job_id, request])
         self._file.write(line.encode() + b"\n")
+        places = map(os.path.split, row.request.images)
+        self.sources.update(name for folder, name in places if _real(folder) == self._results)
 
     def entries(self) -> Iterator[tuple[Row, str]]:
         """Each row with the id of its job; nothing may be added any more."""
@@ -68,6 +75,11 @@ class Enqueued:
         found = {"new": (now - before).total(), "gone": (before - now).total(), "bad": bad}
         words = ", ".join(f"{count} {what}" for what, count in found.items() if count)
         return f"rows that are others by now: {words}" if words else None
+
+
+@lru_cache(maxsize=1000)
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def as_told(row: Row) -> Row:

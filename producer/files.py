@@ -57,7 +57,7 @@ class Names:
     def claim(self, wanted: str, owner: str) -> str:
         """The name for `owner`: as wanted, or with a number when another owner has that already."""
         stem = safe_stem(wanted)
-        shared = _compared(stem)
+        shared = compared(stem)
         if self._has(stem, owner):
             return stem
         number = self._numbers.get((shared, owner)) or self._next(stem, owner)
@@ -65,7 +65,7 @@ class Names:
         return f"{stem}-{number}"
 
     def _next(self, stem: str, owner: str) -> int:
-        shared = _compared(stem)
+        shared = compared(stem)
         number = self._last.get(shared, 1) + 1
         while not self._has(f"{stem}-{number}", owner):
             number += 1
@@ -74,10 +74,10 @@ class Names:
 
     def _has(self, name: str, owner: str) -> bool:
         """From now on, if nobody had it."""
-        return self._owners.setdefault(_compared(name), owner) == owner
+        return self._owners.setdefault(compared(name), owner) == owner
 
 
-def _compared(name: str) -> str:
+def compared(name: str) -> str:
     """Some file systems take two names for one when only case or composition differs."""
     return unicodedata.normalize("NFKD", name).casefold()
 

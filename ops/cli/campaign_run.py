@@ -73,12 +73,12 @@ def carry_out(plan: RunPlan, began: float) -> Outcome:
     with LocalStack(plan.settings, plan.sandbox) as stack:
         outcome.data_dir = stack.settings.data_dir
         stack.start_server()
-        with Producer(stack.settings) as producer, Enqueued(outcome.data_dir) as enqueued:
+        with Producer(stack.settings) as producer, Enqueued(outcome.data_dir, plan.out) as enqueued:
             outcome.before = producer.store.counts(plan.campaign)
 
             def write() -> ExportSummary:
                 entries = with_jobs(enqueued.entries(), producer.store)
-                return export(entries, producer.store, producer.images, plan.out, plan.form)
+                return export(entries, producer.store, producer.images, plan.out, plan.form, enqueued.sources)
 
             try:
                 _enqueue(plan, producer, outcome, enqueued)

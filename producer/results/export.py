@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,7 +22,7 @@ from jobs.job import Job, Status
 from jobs.pictures.images import ImageStore, StoredImage
 from jobs.report import result
 from jobs.store import JobStore
-from producer.files import Names, alone_in, atomic_file, place_bytes, place_copy
+from producer.files import Names, alone_in, atomic_file, compared, place_bytes, place_copy
 from producer.manifests.manifest import Row
 from producer.report import next_step
 from producer.results.embedding import embed, origin
@@ -113,6 +113,7 @@ def export(
     images: ImageStore,
     out: Path,
     form: Form = PLAIN,
+    sources: Iterable[str] = (),
 ) -> ExportSummary:
     """Write the results of a manifest into a folder.
 
@@ -123,6 +124,8 @@ def export(
         images: where the pictures are.
         out: the folder; made if it is missing. Other files in it are left alone.
         form: what is written beside, and the pictures' names.
+        sources: names of files in the folder that are blended: no blend takes the place of one. Else the next run
+            would find another picture there, and blend and pay anew.
 
     Raises:
         BlendqError: the folder cannot be written. No picture is lost: the image store has them.
@@ -135,7 +138,7 @@ def export(
         errors = stack.enter_context(atomic_file(out / "errors.jsonl"))
         gallery = stack.enter_context(Gallery(out, images))
         table = Table(stack.enter_context(atomic_file(out / "results.csv"))) if form.table else None
-        work = _Export(store, images, out, form, results, errors, gallery, table)
+        work = _Export(store, images, out, form, results, errors, gallery, table, set(map(compared, sources)))
         rest = iter(entries)
         while page := list(islice(rest, PAGE_JOBS)):
             work.add_page(page)
@@ -155,6 +158,7 @@ class _Export:
     errors: BinaryIO
     gallery: Gallery
     table: Table | None
+    sources: Set[str]
     names: Names = field(default_factory=Names)
     counts: Counter[Status] = field(default_factory=Counter)
     written: int = 0
@@ -215,7 +219,10 @@ class _Export:
         stored = self.images.find(job.picture.digest)
         if stored is None:
             return None
-        file = f"{name}.{EXTENSIONS[stored.media_type]}"
+        extension = EXTENSIONS[stored.media_type]
+        file = f"{name}.{extension}"
+        if compared(file) in self.sources:
+            file = f"{self.names.claim(f'{name}-blend', job.id)}.{extension}"
         if place_picture(stored, self.out / file, origin(job, row.request) if self.form.embed else None):
             self.written += 1
         else:

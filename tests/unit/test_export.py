@@ -24,11 +24,12 @@ from jobs.actions import Action
 from jobs.errors import BlendqError, UsageError
 from jobs.job import Follows, Job, Reason, Status
 from jobs.pictures.images import ImageStore
+from producer.enqueued import Enqueued
 from producer.files import MAX_NAME_BYTES, Names, atomic_file, place_copy, safe_stem
 from producer.manifests.manifest import Row
 from producer.report import whole_record
 from producer.results.embedding import embedded
-from producer.results.export import Entry, ExportSummary, Form, export, with_jobs
+from producer.results.export import PLAIN, Entry, ExportSummary, Form, export, with_jobs
 from tests.unit.exports import FakeStore, Page, entry, exported, lines, names_in, png
 
 # --- names --------------------------------------------------------------------------------------------------------
@@ -216,6 +217,20 @@ def test_two_exports_into_one_folder_go_one_after_the_other(
     assert [(one.total, one.written) for one in (first, *found)] == [(3, 3), (3, 0)]
     assert len(lines(out / "results.jsonl")) == 3
     assert not list(out.glob("*.part"))
+
+
+def test_no_blend_takes_the_place_of_a_picture_that_is_blended(images: ImageStore, out: Path) -> None:
+    out.mkdir(parents=True)
+    (out / "Whale.png").write_bytes(png("red"))
+    (row, job_id), job = entry(images, 1, images=[str(out / "Whale.png"), str(out / "b.jpg")], custom_id="whale")
+    with Enqueued(out.parent, out.parent / "other" / ".." / out.name) as enqueued:
+        enqueued.add(row, job_id)
+        assert enqueued.sources == {"Whale.png", "b.jpg"}
+        store: Any = FakeStore([job])
+        for written in (1, 0):
+            done = export(with_jobs(enqueued.entries(), store), store, images, out, PLAIN, enqueued.sources)
+            assert (done.written, lines(out / "results.jsonl")[0]["picture"]) == (written, "whale-blend.png")
+    assert (out / "Whale.png").read_bytes() == png("red")
 
 
 def test_editing_a_result_in_place_leaves_the_store_alone(images: ImageStore, out: Path) -> None:

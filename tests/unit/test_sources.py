@@ -58,7 +58,7 @@ def test_rows_as_they_were_enqueued(tmp_path: Path) -> None:
     path.write_text(path.read_text() + '{"images": ["https://u:sesame@x.test/a.png", "data:image/png;base64,AAAA"]}\n')
     source = Repeated(ManifestFile(path), 2)
     rows = [as_told(row) for row in good_rows(source.name, source.rows())]
-    with Enqueued(tmp_path) as enqueued:
+    with Enqueued(tmp_path, tmp_path) as enqueued:
         for number, row in enumerate(rows):
             enqueued.add(row, f"job_{number}")
         assert list(enqueued.entries()) == [(row, f"job_{number}") for number, row in enumerate(rows)]
