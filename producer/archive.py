@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import BlendqError
+from jobs.files import sync_folder
 from jobs.job import Job, Status
 from jobs.pictures.images import ImageStore
 from jobs.report import rfc3339
@@ -63,6 +64,9 @@ def archive(store: JobStore, images: ImageStore, campaign: str, file: Path, *, d
     try:
         if not file.exists():
             _write(store, found, file)
+        sync_folder(
+            file.absolute().parent
+        )  # else a power cut could take the file's name, and Redis has the jobs no more
         count = sum(1 for _ in read(file, campaign))
     except OSError as error:
         raise BlendqError(

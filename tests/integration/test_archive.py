@@ -132,6 +132,24 @@ def test_a_file_that_is_not_right_forgets_nothing(
     assert sum(blends.store.counts(name).get(status, 0) for status in Status) == 3
 
 
+def test_nothing_is_forgotten_before_the_file_has_its_name_for_good(
+    call: Any, blends: Producer, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I9: what is renamed is lost by a power cut until its folder is on the disk."""
+    ids = finished("sync")
+    synced = []
+
+    def broken(folder: Path) -> None:
+        synced.append(folder)
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(archive, "sync_folder", broken)
+        told = call("campaign", "archive", "sync", "--to", str(tmp_path / "f.gz"))
+    assert (told.code, "nothing was forgotten" in told.err, synced) == (1, True, [tmp_path])
+    assert [blends.get(one).id for one in ids] == ids
+
+
 @pytest.mark.parametrize("needed", [None, "reused", "blended"])
 def test_pictures_go_but_for_those_that_others_need(
     call: Any, blends: Producer, pictures: list[str], tmp_path: Path, needed: str | None
