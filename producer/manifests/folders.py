@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import random
 import re
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations, islice, product
@@ -119,8 +120,16 @@ def _check_rule(folders: Sequence[Path], pair: Pair, group: int | None) -> None:
 def _chosen(pairing: _Pairing, sample: int | None, seed: int) -> Iterator[Blend]:
     if sample is None or sample >= pairing.total:
         return pairing.each()
-    places = random.Random(seed).sample(range(pairing.total), sample)  # noqa: S311  (a choice, not a secret)
-    return map(pairing.at, sorted(places))
+    return map(pairing.at, sorted(_places(random.Random(seed), pairing.total, sample)))  # noqa: S311  (no secret)
+
+
+def _places(chance: random.Random, total: int, count: int) -> Collection[int]:
+    if total <= sys.maxsize:
+        return chance.sample(range(total), count)
+    places: set[int] = set()  # all fives of 20,000 pictures are more than a range has room for
+    while len(places) < count:
+        places.add(chance.randrange(total))
+    return places
 
 
 # The rules ---------------------------------------------------------------------------------------------------------

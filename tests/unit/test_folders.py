@@ -10,7 +10,7 @@ import pytest
 
 from jobs.errors import ManifestError, UsageError
 from jobs.request import Dimensions
-from producer.manifests.folders import Folders, Pair
+from producer.manifests.folders import Folders, Named, Pair
 from producer.manifests.manifest import Row
 
 
@@ -76,6 +76,14 @@ def test_a_sample_of_a_million_millions_takes_no_time(tmp_path: Path) -> None:
     assert len(list(islice(Folders([place], Pair.ALL, group=5, limit=10).rows(), 20))) == 10
     with pytest.raises(UsageError, match="8,250,291,250,200 blends, over the limit"):
         Folders([place], Pair.ALL, group=5)
+
+
+def test_a_sample_of_more_than_a_range_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [Named(Path(f"/{n}.png"), str(n)) for n in range(20_000)]
+    monkeypatch.setattr("producer.manifests.folders._pictures_in", lambda _: pictures)
+    found = ids(Path("a"), pair=Pair.ALL, group=5, sample=20, seed=1)
+    assert len(set(found)) == 20
+    assert found == ids(Path("a"), pair=Pair.ALL, group=5, sample=20, seed=1)
 
 
 def test_pictures_that_differ_in_their_type_only_keep_it_in_the_name(tmp_path: Path) -> None:
