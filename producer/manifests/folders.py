@@ -16,6 +16,7 @@ from pathlib import Path
 from jobs.errors import InvalidRequest, ManifestError, RowProblem, UsageError
 from jobs.request import MAX_CUSTOM_ID_CHARACTERS, MAX_IMAGES, MIN_IMAGES, BlendRequest
 from producer.manifests.manifest import BLEND, Row
+from producer.manifests.text import is_text
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 # More of them are rather a typing error than a wish; and nobody would wait until they are checked.
@@ -202,7 +203,7 @@ def _pictures_in(folder: Path) -> list[Named]:
     if not files:
         raise ManifestError(f"{folder}: has no pictures ({', '.join(sorted(SUFFIXES))})")
     for file in files:
-        if not _is_text(str(file)):
+        if not is_text(str(file)):
             raise ManifestError(f"{str(file)!r}: its name is not UTF-8; rename it")
     stems = Counter(one.stem for one in files)
     return [Named(one, one.stem if stems[one.stem] == 1 else one.name) for one in files]
@@ -216,14 +217,6 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     """
     parts = re.split(r"([0-9]+)", name.casefold())
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _custom_id(blend: Blend) -> str:

@@ -16,7 +16,7 @@ from jobs.errors import InvalidRequest, ManifestError, RowProblem
 from jobs.request import BlendRequest, is_address, is_data_url, is_digest
 from jobs.upstreams import check_named
 from producer.manifests.rows import Found, csv_fields, json_fields, parse_fields
-from producer.manifests.text import lines_of, open_text
+from producer.manifests.text import is_text, lines_of, open_text
 from producer.manifests.yaml_rows import yaml_fields
 
 Reader = Callable[[Path, Iterator[str]], Iterator[tuple[int, Found]]]
@@ -70,6 +70,8 @@ def read_manifest(
     fields = _reader_for(path)
     earlier: dict[str, tuple[int, bytes]] = {}
     folder = path.absolute().parent
+    if not is_text(str(folder)):  # the pictures' paths begin with it, and records and results are UTF-8
+        raise ManifestError(f"{str(path.absolute())!r}: the name of a folder in this path is not UTF-8; rename it")
     empty = True
     with open_text(path, root) as file:
         for line, found in fields(path, lines_of(path, file)):

@@ -59,6 +59,15 @@ def lines_of(path: Path, file: IO[str]) -> Iterator[str]:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}); check the file") from error
 
 
+def is_text(name: str) -> bool:
+    """Whether a file's name is Unicode; Python keeps the bytes of others as halves of surrogate pairs."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _not_utf8(path: Path) -> str:
     """What its bytes are instead; text is decoded in pieces, which end anywhere but at a line's end."""
     with path.open("rb") as file:

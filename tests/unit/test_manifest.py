@@ -135,6 +135,14 @@ def test_unreadable_in_plain_words(folder: Path, monkeypatch: pytest.MonkeyPatch
         load_manifest(path)
 
 
+def test_in_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    """Its pictures were blended, and then nothing could be written about them."""
+    (place := tmp_path / "b\udcff").mkdir()
+    (place / "m.csv").write_text("image1,image2\na.png,b.png\n")
+    with pytest.raises(ManifestError, match="is not UTF-8; rename it"):
+        load_manifest(place / "m.csv")
+
+
 @pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
 def test_a_line_without_end(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer.manifests.text, "MAX_LINE_CHARACTERS", 1000)
