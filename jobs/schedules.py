@@ -7,6 +7,7 @@ its jobs have ids of their content and of the run's time, so that nothing is enq
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ import redis
 
 from jobs.errors import ScheduleNotFound
 from jobs.keys import Keys
-from jobs.schedule import Ran, Schedule
+from jobs.schedule import Outcome, Ran, Schedule
 from jobs.server import from_ms, lua, server_time, to_bytes, to_ms, to_text, unavailable
 
 KEPT_RUNS = 50
@@ -128,7 +129,7 @@ class Schedules:
         """What became of its last runs, the oldest first."""
         with unavailable():
             lines: Any = self._redis.lrange(self._keys.schedule_runs(name), 0, -1)
-        return [Ran.model_validate_json(line) for line in lines]
+        return sorted(map(Ran.model_validate_json, lines), key=lambda ran: ran.at)
 
     # Doing them ------------------------------------------------------------------------------------------------
 
@@ -177,8 +178,19 @@ class Schedules:
         """It is over, whatever came of it."""
         key = self._keys.schedule_runs(run.schedule)
         with unavailable():
+            lines: Any = self._redis.lrange(key, 0, -1)
             pipeline = self._redis.pipeline()
             pipeline.zrem(self._keys.schedules_in_hand, run.name)
-            pipeline.rpush(key, ran.model_dump_json(exclude_defaults=True))
+            pipeline.rpush(key, ran.model_dump_json(exclude_defaults=True), *_still_needed(lines))
             pipeline.ltrim(key, -KEPT_RUNS, -1)
             pipeline.execute()
+
+
+def _still_needed(lines: Sequence[bytes]) -> Sequence[bytes]:
+    """The last run that enqueued anything, where it is about to leave the list: the next run asks whether that is over,
+    however many were left out meanwhile.
+    """
+    if len(lines) < KEPT_RUNS:
+        return []
+    enqueued = [line for line in lines if Ran.model_validate_json(line).outcome is Outcome.ENQUEUED]
+    return enqueued if enqueued == [lines[0]] else []

@@ -18,7 +18,7 @@ import pytest
 from jobs.errors import RowProblem, ScheduleNotFound
 from jobs.job import Status
 from jobs.schedule import Outcome, Overlap, Schedule
-from jobs.schedules import Run, Schedules
+from jobs.schedules import KEPT_RUNS, Run, Schedules
 from jobs.server import to_ms, to_text
 from jobs.settings import Settings
 from ops.health import UnhealthyError, scheduler_health
@@ -179,6 +179,20 @@ def test_a_run_waits_until_it_is_known_what_becomes_of_the_one_before(
     scheduler.step()
     left_out = [Outcome.SKIPPED] if overlap is Overlap.SKIP else []
     assert outcomes(schedules, one.name) == [Outcome.ENQUEUED, *left_out]
+
+
+def test_however_many_runs_were_left_out_the_one_before_is_not_forgotten(
+    blends: Producer, schedules: Schedules, manifest: Path
+) -> None:
+    put(schedules, manifest, "long", schedules.now() - timedelta(seconds=3000))
+    scheduler = Scheduler(blends, schedules)
+    for number in range(2 * KEPT_RUNS + 2):
+        assert scheduler.step()
+        due = schedules.now() - timedelta(seconds=2000 - number)
+        schedules._redis.zadd(schedules._keys.schedules_next, {"long": to_ms(due)})
+    runs = schedules.runs("long")
+    assert [ran.outcome for ran in runs] == [Outcome.ENQUEUED] + [Outcome.SKIPPED] * (KEPT_RUNS - 1)
+    assert runs == sorted(runs, key=lambda ran: ran.at), "the oldest first"
 
 
 def _other(schedules: Schedules, run: Run) -> str:
