@@ -75,10 +75,14 @@ def answer(job: Job, event: events.Answer, moment: Moment) -> Change | None:
         task_id=attempt.task_id or event.task_id,
     )
     queued = job.queued_answers + (event.kind is AnswerKind.QUEUED)
-    if job.status in (Status.COMMITTED, Status.UNSURE, Status.PARKED):
+    # Ordered again by a person meanwhile, and not sent again yet: what is known to be accepted now need not be.
+    in_time = job.status in (Status.WAITING, Status.RELEASED) and attempt.uncertain and event.task_id is not None
+    if in_time or job.status in (Status.COMMITTED, Status.UNSURE, Status.PARKED):
         heard = job.but(queued_answers=queued, reason=None, finished_at=None)
         return _first_news(heard, answered, event, moment)
-    return Change(job.with_attempt(answered, queued_answers=queued), _words(event) + "; a callback was faster")
+    refused = attempt.uncertain and event.kind not in events.TAKING
+    late = "; it came late" if attempt.uncertain else "; a callback was faster"
+    return Change(job.with_attempt(answered.but(refused=refused), queued_answers=queued), _words(event) + late)
 
 
 def _first_news(job: Job, attempt: Attempt, event: events.Answer, moment: Moment) -> Change | None:

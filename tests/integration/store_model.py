@@ -114,9 +114,11 @@ class Model:
             return
         if event.task_id and self._conflicts(self.named(event.attempt, event.task_id), tasks):
             return
+        in_doubt = not (one.refused or one.gone or one.task or one.seen)
         one.answered, one.code = True, event.code
-        if self.status not in (U, C, Status.UNSURE, Status.PARKED):
-            one.task = one.task or event.task_id
+        ordered_again = self.status in (W, R) and in_doubt and event.task_id
+        if self.status not in (U, C, Status.UNSURE, Status.PARKED) and not ordered_again:
+            one.task, one.refused = one.task or event.task_id, in_doubt and event.kind not in TAKING
         elif event.kind in TAKING and event.task_id:
             one.task, self.lost = event.task_id, 0
             self.status = Status.ACCEPTED if event.kind is AnswerKind.ACCEPTED else Status.QUEUED

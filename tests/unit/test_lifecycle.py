@@ -232,6 +232,20 @@ def test_no_answer_is_unsure_and_then_parked_never_sent_again() -> None:
     assert (parked.job.status, parked.job.reason and parked.job.reason.kind) == (Status.PARKED, "unsure")
 
 
+@pytest.mark.parametrize("released", [False, True])
+def test_an_answer_that_comes_after_a_persons_retry_still_counts(released: bool) -> None:
+    """I2: its worker was stopped for long. What is accepted is not sent again, and what was refused is no doubt."""
+    unsure = World(_lived(*UPLOADED, events.NoAnswer(1, "its worker was stopped")))
+    parked = unsure.after(events.Deadline(), LATER, Policy())
+    assert parked is not None
+    ordered = _lived(events.Retry(), *([events.Release("spare")] if released else []), job=parked.job)
+    assert (ordered.status, ordered.uncertain) == (Status.RELEASED if released else Status.WAITING, 1)
+    taken = _lived(events.Answer(1, AnswerKind.ACCEPTED, "t1", None, 1), job=ordered)
+    assert (taken.status, taken.current, taken.submissions) == (Status.ACCEPTED, 1, 1)
+    refused = _lived(events.Answer(1, AnswerKind.GIVEN_UP), job=ordered)
+    assert (refused.status, refused.uncertain) == (ordered.status, 0)
+
+
 def test_a_late_callback_brings_a_parked_job_back() -> None:
     unsure = World(_lived(*UPLOADED, events.NoAnswer(1, "reset")))
     parked = unsure.after(events.Deadline(), LATER, Policy())
