@@ -78,8 +78,9 @@ def retry(job: Job, moment: Moment) -> Change | None:
     }
     if job.reused_from:  # the picture of another, which was doubted
         fresh |= {"reused_from": None, "picture": None}
-    done = next((a for a in job.attempts if a.seen is TaskStatus.SUCCESS and a.image_url and not a.gone), None)
-    if done:  # already paid for and finished there: only the picture is missing
+    finished = [a for a in job.attempts if a.seen is TaskStatus.SUCCESS and a.image_url and not a.gone]
+    if finished:  # already paid for and finished there: only the picture is missing
+        done = job.attempt if job.attempt in finished else finished[0]
         changed = job.with_attempt(done.but(seen_at=moment.now), status=Status.COLLECTING, current=done.number, **fresh)
         return Change(changed.but(due_at=moment.now), "fetches the picture again")
     return Change(job.but(status=Status.WAITING, due_at=moment.now, **fresh), "a person's order")

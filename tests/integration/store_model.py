@@ -206,7 +206,7 @@ class Model:
     def _retried(self) -> None:
         done = [n for n, one in self.tries.items() if one.seen is TaskStatus.SUCCESS and not (one.gone or one.doubted)]
         self.status = Status.COLLECTING if done else W
-        self.current = done[0] if done else self.current
+        self.current = done[0] if done and self.current not in done else self.current
         self.lost, self.cancel_requested, self.conflict = 0, False, False
 
 

@@ -322,6 +322,14 @@ def test_another_attempt_that_ran_as_well_is_counted_and_changes_nothing_else(co
     assert late.due_at == first.due_at
 
 
+def test_a_retry_of_a_success_that_was_doubted_keeps_the_attempt_whose_picture_it_has() -> None:
+    """I5: its follow-ups carry on that attempt's grid, at that attempt's API."""
+    second, first = (events.TaskSeen(n, f"t{n}", TaskStatus.SUCCESS, 100, f"http://cdn/{n}") for n in (2, 1))
+    done = _lived(second, events.Collected(2, PICTURE), first, job=_sent_again())
+    doubted = _lived(events.Conflict("job_2", "picture"), events.Retry(), job=done)
+    assert (doubted.status, doubted.current, doubted.picture) == (Status.COLLECTING, 2, PICTURE)
+
+
 def test_two_attempts_that_got_the_same_task_are_one_submission() -> None:
     again = events.Answer(2, AnswerKind.ACCEPTED, "t1", None, 21)
     job = _lived(again, events.TaskSeen(1, "t1", TaskStatus.IN_PROGRESS, 5), job=_sent_again())
