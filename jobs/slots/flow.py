@@ -8,14 +8,14 @@ how many of our tasks it works on (they left its queue), and how many it lets wa
   proved right. Found full, they are raised by one now and then, to see, and from then on in smaller steps.
 - A job that waits there takes no slot, so that it does not keep another from a core that is free elsewhere (servers
   bind what waits to an account). But whenever another one has to wait, the slots are lowered by one; and while more
-  wait than is bearable, none goes.
+  wait than is bearable, none goes. Those that wait on and on while nothing is worked on are left out of account.
 - Where jobs are turned away, the slots end below what was at the API, and stay there for a while.
 - While everything is turned away, jobs go one by one, and less and less often.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
@@ -41,6 +41,8 @@ ASKED_SECONDS = 2.0
 # Where the API turned a job away, it is tried once more after so many answers; after twice as many each next time.
 CEILING_ANSWERS = 20
 MAX_CEILING_ANSWERS = 200
+# Jobs that wait for so long while nothing of ours is worked on wait for something else than a core that is free.
+STUCK_SECONDS = 60.0
 # What was found so long ago says nothing about now.
 STALE_SECONDS = 3600.0
 
@@ -63,6 +65,8 @@ class Flow(BaseModel):
     judge_at_taken: int = START_SLOTS  # then the jobs of the last raise have their answers
     answered_at: datetime | None = None  # that was so since then
     probe_at_taken: int = 0
+    strays: int = 0  # jobs that wait at an account which starts none: they say nothing about the others
+    stuck_since: datetime | None = None  # so long others wait, and nothing is worked on
     waiting_seen: int = 0
     taken_seen: int = 0
     refused_seen: int = 0
@@ -111,11 +115,14 @@ def look(flow: Flow, seen: Reading, policy: Policy, limit: int | None = None) ->
         policy: `waiting_per_running`, and the backoff's base and cap.
         limit: a number of slots that was set; None: it is to be found.
     """
+    if limit is None:
+        flow = _with_strays(flow, seen)
+        seen = _but_strays(flow, seen)
     if seen.refused > flow.refused_seen or seen.unsent > flow.unsent_seen:
         return _turned_away(flow, seen, policy, limit)
     if flow.trouble and seen.taken > flow.taken_seen:
         return _looked(flow, seen).but(trouble=0, closed_until=None)
-    if limit is not None:
+    if limit is not None or (flow.strays and not seen.working):
         return flow
     flow = _fresh(flow, seen)
     if flow.proving and flow.answered_at is None and seen.taken >= flow.judge_at_taken:
@@ -146,9 +153,32 @@ def room(flow: Flow, seen: Reading, policy: Policy, limit: int | None = None) ->
     if limit is not None:
         free = limit - seen.held - seen.elsewhere
     else:
+        seen = _but_strays(flow, seen)
         most = _wanted(seen, policy) if flow.proving else _bearable(seen, policy)
         free = flow.slots - seen.inside if seen.waiting <= most else 0
+        if flow.strays:
+            free = min(free, 1 + 2 * seen.working - seen.inside)
     return max(0, min(free, 1 - seen.on_the_way) if flow.trouble else free)
+
+
+def _but_strays(flow: Flow, seen: Reading) -> Reading:
+    strays = min(flow.strays, seen.waiting)
+    return replace(seen, held=seen.held - strays, waiting=seen.waiting - strays) if strays else seen
+
+
+def _with_strays(flow: Flow, seen: Reading) -> Flow:
+    """Those that wait for long while nothing is worked on, as at an account that is gone, would keep all others waiting
+    for as long as they do. So others go, one at first, to see.
+    """
+    if flow.strays > seen.waiting:
+        flow = flow.but(strays=seen.waiting)
+    if seen.working or seen.on_the_way or seen.waiting - flow.strays <= 1:
+        return flow if flow.stuck_since is None else flow.but(stuck_since=None)
+    if flow.stuck_since is None:
+        return flow.but(stuck_since=seen.now)
+    if seen.now < flow.stuck_since + timedelta(seconds=STUCK_SECONDS):
+        return flow
+    return flow.but(strays=seen.waiting, stuck_since=None, waiting_seen=0, step=1, proving=False)
 
 
 def _fresh(flow: Flow, seen: Reading) -> Flow:

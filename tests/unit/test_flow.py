@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from jobs.policy import Policy
 from jobs.settings import Settings
-from jobs.slots.flow import START_SLOTS, Flow, Reading, look, room
-from tests.unit.flow_world import BEGINNING, Manner, World
+from jobs.slots.flow import START_SLOTS, STUCK_SECONDS, Flow, Reading, look, room
+from tests.unit.flow_world import BEGINNING, Account, Manner, World
 
 POLICY = Policy(silence_seconds=45.0)
 QUICK = Manner()  # tasks of 2 to 4 s, replaced after 0.13 s: 0.958 of the time of a core can be used
@@ -69,6 +69,36 @@ def test_one_account_alone_is_not_flooded() -> None:
     world.run(3000)
     assert world.share("22") <= 0.12
     assert world.busy_share >= 0.93
+
+
+@pytest.mark.parametrize(("accounts", "stuck"), [(2, 2), (4, 2), (10, 6)])
+def test_jobs_that_wait_at_an_account_that_is_gone_stop_no_others(accounts: int, stuck: int) -> None:
+    """No slot idles: they wait for as long as the API, or our patience, lets them."""
+    world = settled(accounts=accounts)
+    gone = Account(3, 10, open=False)
+    world.accounts.append(gone)
+    for job in range(-stuck, 0):
+        gone.queue.append(job)
+        world.jobs[job] = "waits"
+    world.run(20 + STUCK_SECONDS)
+    world.forget()
+    world.run(600)
+    assert world.busy_share >= 0.9
+
+
+def test_an_api_that_others_fill_is_not_flooded_and_is_found_free_again() -> None:
+    world = settled(accounts=4)
+    for account in world.accounts:
+        account.running += account.cores
+    world.run(10 * STUCK_SECONDS)
+    assert world.queued <= 25, "two a minute"
+    for account in world.accounts:
+        account.running -= account.cores
+        world._start(account)
+    world.run(TASK_SECONDS)
+    world.forget()
+    world.run(60)
+    assert world.busy_share >= 0.9
 
 
 def test_hundreds_of_cores_are_found() -> None:
@@ -229,8 +259,11 @@ def test_whatever_is_seen_one_job_can_go_at_last_and_never_more_than_there_are_s
         free = room(after, seen, policy)
         assert after.slots >= 1
         assert 0 <= free <= max(0, after.slots - seen.inside)
-        assert after.slots <= flow.slots or seen.waiting <= round(seen.working * waiting_per_running)
+        assert after.slots <= flow.slots or seen.waiting - after.strays <= round(seen.working * waiting_per_running)
         flow = after
     idle = Reading(BEGINNING + timedelta(days=1))
     idle = replace(idle, taken=flow.taken_seen, refused=flow.refused_seen, unsent=flow.unsent_seen)
     assert room(look(flow, idle, policy), idle, policy) >= 1
+    stuck = replace(idle, held=7, waiting=7)
+    later = replace(stuck, now=stuck.now + timedelta(seconds=STUCK_SECONDS))
+    assert room(look(look(flow, stuck, policy), later, policy), later, policy) == 1
