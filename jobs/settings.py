@@ -64,7 +64,9 @@ class Settings(BaseModel):
     data_dir: Annotated[
         Path, AfterValidator(Path.expanduser), Field(description="pictures, and the embedded server's data")
     ] = Field(default_factory=_default_data_dir)
-    redis_url: Annotated[RedisUrl | None, Field(description="absent: the embedded server")] = None
+    redis_url: Annotated[  # it may have a password
+        RedisUrl | None, Field(repr=False, description="absent: the embedded server")
+    ] = None
 
     # The API.
     api_url: Annotated[HttpUrl | None, Field(description="where /mj/submit/blend lives; a mode may be part of it")] = (

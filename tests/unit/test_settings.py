@@ -21,6 +21,12 @@ WRONG = {
 }
 
 
+def test_settings_that_are_printed_show_no_secret() -> None:
+    said = repr(Settings(redis_url=f"redis://worker:{SESAME}@redis:6379/0", api_key=SESAME, hook_secret=SESAME * 2))
+    assert "redis_url" not in said
+    assert SESAME not in said
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_a_value_is_shown_by_no_error_and_by_none_behind_it(name: str) -> None:
     with pytest.raises(SettingsError) as refused:
