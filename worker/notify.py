@@ -22,17 +22,17 @@ from typing import Self
 import httpx
 
 from jobs.errors import StoreUnavailable, WebhookNotFound
-from jobs.files import kept
 from jobs.net.addresses import AddressRefused, AddressRules, parse_target
 from jobs.net.http1 import Answer as HttpAnswer
 from jobs.net.outbound import Outbound, Pace, TooSlow
-from jobs.net.signature import new_secret, signed_headers
+from jobs.net.signature import signed_headers
 from jobs.policy import full_jitter
 from jobs.settings import Settings
 from jobs.store import JobStore
 from jobs.telling.outbox import Due, Tries
 from jobs.telling.webhooks import Delivery
 from worker.proxy.reply import RawAnswer, retry_after_seconds
+from worker.webhook_secrets import own_secrets
 
 THREADS = 32
 LANE_THREADS = 4
@@ -46,7 +46,6 @@ HOLD_SECONDS = 60.0
 BACKOFF_BASE_SECONDS = 5.0
 BACKOFF_CAP_SECONDS = 7200.0
 TRIED_FOR = timedelta(days=1)
-_SECRET_FILE = "webhook-secret"  # noqa: S105  (a file's name)
 
 _log = logging.getLogger(__name__)
 
@@ -246,16 +245,6 @@ class Notifier:
         with suppress(WebhookNotFound):  # a person may have removed it meanwhile
             self._store.webhooks.disable(due.webhook_id, "it answered 410, which asks for no more")
             _log.error("webhook=%s answered 410: nothing more is sent there", due.lane)
-
-
-def own_secrets(settings: Settings) -> tuple[str, ...]:
-    """What signs for the hooks that jobs bring along; made and kept in the data folder where none is set."""
-    if settings.webhook_secret is None:
-        newest = kept(settings.data_dir / _SECRET_FILE, new_secret)
-    else:
-        newest = settings.webhook_secret.get_secret_value()
-    previous = settings.webhook_secret_previous
-    return (newest,) if previous is None else (newest, previous.get_secret_value())
 
 
 def _answer(answer: HttpAnswer) -> Answer:

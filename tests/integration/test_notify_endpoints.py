@@ -12,7 +12,7 @@ import redis
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from jobs.errors import WebhookNotFound
+from jobs.errors import SettingsError, WebhookNotFound
 from jobs.settings import Settings
 from jobs.store import JobStore
 from jobs.telling.notices import Kind
@@ -20,7 +20,7 @@ from jobs.telling.webhooks import DELIVERIES_KEPT
 from tests.integration.endpoint import Endpoint
 from tests.integration.notifying import OWN_SECRET, Sender, add, cancel, idle, send_until
 from tests.integration.workbench import wait_for
-from worker.notify import own_secrets
+from worker.webhook_secrets import own_secrets
 
 
 def test_orders_to_one_endpoint_do_not_undo_each_other(
@@ -147,3 +147,11 @@ def test_the_secret_of_own_addresses_is_made_and_kept(tmp_path: Path) -> None:
         {"BLENDQ_WEBHOOK_SECRET": OWN_SECRET, "BLENDQ_WEBHOOK_SECRET_PREVIOUS": made[0]}, data_dir=tmp_path
     )
     assert own_secrets(given) == (OWN_SECRET, made[0])
+
+
+def test_a_kept_secret_that_is_none_is_told_at_once(tmp_path: Path) -> None:
+    """By hand, or by half a backup; each delivery would fail with it, and never be given up."""
+    (tmp_path / "webhook-secret").write_text(f"{OWN_SECRET}\n")
+    with pytest.raises(SettingsError, match="webhook-secret must be whsec_ and base64") as refused:
+        own_secrets(Settings(data_dir=tmp_path))
+    assert OWN_SECRET[6:] not in str(refused.value)
