@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -54,9 +55,10 @@ def _api(name: str, api: Upstream, settings: Settings) -> Finding:
 def _api_clock(name: str, api: Upstream) -> Iterator[Finding]:
     try:
         answer = httpx.head(api.url, timeout=ASK_SECONDS, trust_env=False)
-        yield skew(f"{name} clock", parsedate_to_datetime(answer.headers["date"]))
+        theirs = parsedate_to_datetime(answer.headers["date"])
     except (httpx.HTTPError, KeyError, ValueError):
         return  # it has no clock to compare with
+    yield skew(f"{name} clock", theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))  # -0000: in UTC, of no zone
 
 
 def receiver(settings: Settings) -> Iterator[Finding]:

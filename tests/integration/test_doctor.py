@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -155,8 +156,30 @@ class Odd(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def do_HEAD(self) -> None:
+        self.do_POST()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """In UTC, of no zone in particular (RFC 5322, 3.3): "-0000"."""
+        return format_datetime(datetime.now(UTC).replace(tzinfo=None))
+
     def log_message(self, *_: object) -> None:
         pass
+
+
+def test_a_clock_of_no_zone_in_particular(settings: Settings) -> None:
+    with HTTPServer(("127.0.0.1", 0), Odd) as api:
+        thread = threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            clock = findings(settings, api_url=f"http://127.0.0.1:{api.server_port}", api_key=KEY)["api clock"]
+        finally:
+            api.shutdown()
+            thread.join()
+    assert clock.level is Level.OK
 
 
 def test_the_way_back(settings: Settings, keys: Keys) -> None:
