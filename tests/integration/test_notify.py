@@ -177,10 +177,12 @@ def test_what_happened_since_a_time_is_sent_again(
     send_until(sending, lambda: len(endpoint.received) == 3)
     send_until(sending, idle(store, client))
     at = store.now()
+    kept_since = client.zrange(store.keys.told, 0, -1, withscores=True)
     assert store.webhooks.replay_since(at + timedelta(seconds=1)) == 0
     assert store.webhooks.replay_since(at - timedelta(hours=1)) == 3
     send_until(sending, lambda: len(endpoint.received) == 6)
     assert len(set(endpoint.ids)) == 3
+    assert client.zrange(store.keys.told, 0, -1, withscores=True) == kept_since, "and is kept no longer for it"
     with pytest.raises(UsageError, match="msg_none"):
         store.webhooks.replay("msg_none")
 
