@@ -74,6 +74,7 @@ class Thumbnails:
             return False
         self._folder.mkdir(exist_ok=True)
         part = self._folder / (name + PART)
+        part.unlink(missing_ok=True)  # a link that leads elsewhere, as in `producer.files`
         small.save(part, "WEBP", quality=QUALITY, method=2)
         part.replace(self._folder / name)
         return True

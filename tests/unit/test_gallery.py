@@ -61,6 +61,18 @@ def test_thumbnails_are_made_once_and_small(images: ImageStore, out: Path) -> No
     assert [path.stat().st_mtime_ns for path in thumbs] == before
 
 
+def test_a_link_where_a_thumbnail_is_written_is_not_followed(images: ImageStore, out: Path, tmp_path: Path) -> None:
+    pair = entry(images, 1)
+    picture = pair[1].picture
+    assert picture
+    (out / "thumbs").mkdir(parents=True)
+    (tmp_path / "mine").write_text("stays")
+    (out / "thumbs" / f"{picture.digest[7:47]}-640.webp.part").symlink_to(tmp_path / "mine")
+    exported(images, out, [pair])
+    assert (tmp_path / "mine").read_text() == "stays"
+    assert not (out / "thumbs" / f"{picture.digest[7:47]}-640.webp").is_symlink()
+
+
 def test_a_picture_that_cannot_be_made_small_is_shown_as_it_is(
     images: ImageStore, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
