@@ -71,7 +71,6 @@ def _safety(settings: Settings) -> dict[str, object]:
         "result_backend": None,
         "task_serializer": "json",
         "accept_content": ["json"],
-        "worker_pool": "threads",
         "worker_concurrency": settings.worker_threads,
         # A broker that is down, full or read-only is waited for; the worker does not end.
         "broker_connection_retry_on_startup": True,

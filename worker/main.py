@@ -9,6 +9,7 @@ from jobs.settings import Settings
 from worker.context import Context, process_name
 from worker.logs import set_up_logging
 from worker.tasks import register
+from worker.threads import Threads
 from worker.watchdog import Watchdog
 
 
@@ -37,7 +38,12 @@ def run_worker(settings: Settings) -> int:
     signals.worker_ready.connect(ready, weak=False)
     try:
         worker = app.Worker(
-            hostname=f"blendq@{process_name()}", loglevel="INFO", without_gossip=True, without_mingle=True, quiet=True
+            pool=Threads,
+            hostname=f"blendq@{process_name()}",
+            loglevel="INFO",
+            without_gossip=True,
+            without_mingle=True,
+            quiet=True,
         )
         worker.start()
         # Not told to, it left because something broke inside Celery: a supervisor must see that, and start another.
