@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from jobs import events
-from jobs.attempt import TaskStatus
 from jobs.errors import BlendqError, CampaignNotFound, JobNotFound, UsageError
 from jobs.events import AnswerKind
 from jobs.job import Status
@@ -165,8 +164,8 @@ def test_retrying_a_job_that_was_finished_there_fetches_its_picture(
     blends: Producer, enqueue: Enqueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (job_id,) = enqueue("fetched", 1)
-    seen = events.TaskSeen(1, f"task-{job_id}", TaskStatus.SUCCESS, image_url="https://cdn.test/x")
-    happen(blends, job_id, *UPLOADED, seen, events.Conflict("job_x", "task t"))
+    succeed(blends, job_id)
+    happen(blends, job_id, events.Conflict("job_x", "picture"))  # found out afterwards
     fetched: list[str] = []
     monkeypatch.setattr(blends, "_wake_collect", fetched.append)
     assert blends.campaign("fetched").retry([Status.PARKED]).changed == {Status.COLLECTING: 1}

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from jobs import events
-from jobs.attempt import TaskStatus
 from jobs.errands import CONTROL, Errands
 from jobs.errors import (
     JobNotFound,
@@ -143,8 +142,8 @@ def test_retry_of_a_picture_that_was_paid_for_only_fetches_it(blends: Producer, 
     job = succeed(blends, blends.enqueue(pair), MISSING)
     assert not blends.retry(job).changed
     other = blends.enqueue(pair, campaign="other")
-    seen = events.TaskSeen(1, f"task-{other.id}", TaskStatus.SUCCESS, image_url="https://cdn.test/x")
-    happen(blends, other, *UPLOADED, seen, events.Conflict("job_x", "t"))
+    succeed(blends, other, f"sha256:{7:064x}")
+    happen(blends, other, events.Conflict("job_x", "picture"))  # found out afterwards
     assert blends.retry(other).after.status is Status.COLLECTING
 
 
