@@ -5,13 +5,26 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 _PAUSE_SECONDS = 0.01
+
+
+class Running(Protocol):
+    """What is needed of a process, as `subprocess.Popen` has it."""
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
 
 
 class SandboxProcess:
@@ -28,7 +41,7 @@ class SandboxProcess:
         self.flags = flags
         self.port = port
         self.url = ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Running | None = None
 
     def start(self, *more_flags: str) -> Self:
         """Start and wait until it accepts connections.
@@ -38,10 +51,8 @@ class SandboxProcess:
         """
         announced = self.directory / "url"
         announced.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "ops.sandbox", "--port", str(self.port)]
-        command += ["--announce-file", str(announced), "--data-dir", str(self.directory / "data")]
-        with (self.directory / "stderr.log").open("ab") as log:
-            self._process = subprocess.Popen([*command, *self.flags, *more_flags], stderr=log)  # noqa: S603 - our own
+        places = ["--announce-file", str(announced), "--data-dir", str(self.directory / "data")]
+        self._process = self.launch(["--port", str(self.port), *places, *self.flags, *more_flags])
         deadline = time.monotonic() + START_SECONDS
         while not announced.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -52,8 +63,17 @@ class SandboxProcess:
         self.port = int(self.url.rpartition(":")[2])
         return self
 
+    def launch(self, arguments: Sequence[str]) -> Running:
+        """Start the process, with its stderr in `log`."""
+        with self.log.open("ab") as log:
+            return subprocess.Popen([sys.executable, "-m", "ops.sandbox", *arguments], stderr=log)  # noqa: S603 - our own
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "stderr.log"
+
     def printed(self) -> str:
-        return (self.directory / "stderr.log").read_text(encoding="utf-8", errors="replace")
+        return self.log.read_text(encoding="utf-8", errors="replace")
 
     def stop(self) -> int:
         """Ask it to leave, as a person would; return its exit code."""
@@ -76,7 +96,7 @@ class SandboxProcess:
         if self._process is not None and self._process.poll() is None:
             self.kill()
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> Running:
         if self._process is None:
             raise RuntimeError("the sandbox was not started")
         return self._process

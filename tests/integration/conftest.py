@@ -23,7 +23,6 @@ from jobs.store import JobStore
 from ops.cli import main
 from ops.embedded import EmbeddedServer, hosting
 from ops.ownership import Ownership
-from ops.sandbox.process import SandboxProcess
 from producer import Producer
 from tests.integration.attacking import Listen, receivers
 from tests.integration.commands import Done
@@ -31,6 +30,7 @@ from tests.integration.endpoint import Endpoint, open_endpoint
 from tests.integration.notifying import HERE, OWN_SECRET, Sender
 from tests.integration.producing import png
 from tests.integration.redis_users import GuardedServer, guarded_server
+from tests.integration.sandboxes import Sandbox
 from tests.integration.workbench import QUICK_TASKS, Open, Workbench, open_workbench
 from worker import notify
 from worker.notify import Notifier
@@ -85,11 +85,11 @@ def guarded(server_binary: Path) -> Iterator[GuardedServer]:
 @pytest.fixture
 def open_bench(redis_url: str, keys: Keys, tmp_path: Path) -> Iterator[Open]:
     """Starts a sandbox with the given personality and flags, and a worker's context for it."""
-    boxes: list[SandboxProcess] = []
+    boxes: list[Sandbox] = []
     benches: list[Workbench] = []
 
     def run(personality: str = "plus", *flags: str, **settings: Any) -> Workbench:
-        box = SandboxProcess(tmp_path, "--personality", personality, *(flags or QUICK_TASKS)).start()
+        box = Sandbox(tmp_path, "--personality", personality, *(flags or QUICK_TASKS)).start()
         boxes.append(box)
         bench = open_workbench(redis_url, keys, tmp_path / "blendq", box.url, **settings)
         benches.append(bench)

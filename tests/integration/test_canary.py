@@ -31,8 +31,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from jobs.queue import make_app
 from jobs.settings import Settings
-from ops.sandbox.process import SandboxProcess
 from tests.acceptance.runs import Runs, wait_for
+from tests.integration.sandboxes import Sandbox
 from tests.ports import free_port
 
 # Each starts the whole stack, some of them twice.
@@ -284,7 +284,7 @@ def test_a_key_a_password_and_callbacks_leave_no_trace(server_binary: Path, tmp_
     flags = ("--speed", "60", "--task-seconds", "10", "20", "--api-key", API_KEY)
     with (
         redis_with_password(server_binary, tmp_path / "redis") as url,
-        SandboxProcess(tmp_path / "api", *flags) as api,
+        Sandbox(tmp_path / "api", *flags) as api,
         listening(url, tmp_path / "published"),
     ):
         settings = {"BLENDQ_API_URL": api.url, "BLENDQ_REDIS_URL": url}

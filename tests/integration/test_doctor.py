@@ -26,8 +26,8 @@ from ops.doctor_api import _is_local
 from ops.embedded import EmbeddedServer
 from ops.findings import Finding, Level, skew
 from ops.ownership import Ownership
-from ops.sandbox.process import SandboxProcess
 from tests.integration.listening import listening
+from tests.integration.sandboxes import Sandbox
 from tests.ports import free_port
 from tests.unit.lifecycle_world import new_job
 
@@ -103,7 +103,7 @@ def test_each_of_several_apis_is_told_with_what_waits_for_none(settings: Setting
     """One is well, one refuses the key, one is no longer named though it has a job; and nobody serves a mode."""
     upstreams = [{"name": "one", "key": KEY}, {"name": "two", "key": "another-key-altogether"}]
     (tmp_path / "api").mkdir()
-    with connect(settings.redis_address()) as client, SandboxProcess(tmp_path / "api", "--api-key", KEY) as api:
+    with connect(settings.redis_address()) as client, Sandbox(tmp_path / "api", "--api-key", KEY) as api:
         store = JobStore(client, Policy())
         now = store.now()
         jobs = [new_job(id="job_1", created_at=now, due_at=now), new_job(id="job_2", created_at=now, due_at=now)]
@@ -136,7 +136,7 @@ def test_a_clock_that_is_wrong_is_told(hours: int) -> None:
 
 def test_the_api_and_its_key(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "api").mkdir()
-    with SandboxProcess(tmp_path / "api", "--api-key", KEY) as api:
+    with Sandbox(tmp_path / "api", "--api-key", KEY) as api:
         right = findings(settings, api_url=api.url, api_key=KEY)
         wrong = findings(settings, api_url=api.url, api_key="another-key-altogether")
         ledger = (tmp_path / "api").rglob("*")

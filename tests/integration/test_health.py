@@ -30,7 +30,7 @@ from ops.embedded import EmbeddedServer
 from ops.health import UnhealthyError, beat_health, flower_health, receiver_health
 from ops.health_worker import _worker_health, worker_health
 from ops.ownership import Ownership
-from ops.sandbox.process import SandboxProcess
+from tests.integration.sandboxes import Sandbox
 from tests.integration.workbench import wait_for
 from tests.ports import free_port
 from tests.unit.lifecycle_world import new_job
@@ -316,7 +316,7 @@ def _complaint_of_flower(url: str) -> str:
 
 
 def test_the_sandbox_is_asked_how_its_tasks_are(settings: Settings, tmp_path: Path) -> None:
-    with SandboxProcess(tmp_path) as sandbox:
+    with Sandbox(tmp_path) as sandbox:
         assert _ask("sandbox", settings, "--url", sandbox.url).returncode == 0
         url = sandbox.url
     asked = _ask("sandbox", settings, "--url", url, "--json")

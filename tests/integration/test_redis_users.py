@@ -32,7 +32,6 @@ from jobs.telling.changes import BEGINNING
 from ops.doctor import examine
 from ops.findings import Level
 from ops.health_worker import worker_health
-from ops.sandbox.process import SandboxProcess
 from producer import Producer
 from producer.campaign import summaries
 from producer.scheduler import Scheduler
@@ -44,6 +43,7 @@ from tests.integration.redis_users import (
     GuardedServer,
     guarded_server,
 )
+from tests.integration.sandboxes import Sandbox
 from tests.integration.workbench import Workbench, open_workbench, wait_for
 from worker.dispatch import dispatch
 
@@ -118,7 +118,7 @@ class Stack:
 def stack(server_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("stack")
     sandbox_options = ("--personality", "plus", "--speed", "20")
-    with guarded_server(server_binary) as server, SandboxProcess(folder, *sandbox_options) as sandbox:
+    with guarded_server(server_binary) as server, Sandbox(folder, *sandbox_options) as sandbox:
         made = Stack(server, folder, sandbox.url)
         try:
             listen = {"BLENDQ_RECEIVER_PORT": "0"}
@@ -272,7 +272,7 @@ def test_flower_sees_the_workers_and_their_queues(stack: Stack) -> None:
 @pytest.fixture
 def bench(guarded: GuardedServer, tmp_path: Path) -> Iterator[Workbench]:
     """A worker whose steps are called by hand, on an API that does wrong when told to."""
-    with SandboxProcess(tmp_path, "--personality", "plus", "--speed", "100", "--task-seconds", "5", "10") as sandbox:
+    with Sandbox(tmp_path, "--personality", "plus", "--speed", "100", "--task-seconds", "5", "10") as sandbox:
         made = open_workbench(guarded.url("worker"), Keys(), tmp_path / "blendq", sandbox.url, pause_seconds=0.2)
         yield made
         made.sandbox.close()

@@ -20,7 +20,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from ops.sandbox.process import SandboxProcess
+from tests.integration.sandboxes import Sandbox
 
 Start = Callable[..., httpx.Client]
 QUICK = ("--speed", "100", "--task-seconds", "1", "2")
@@ -41,12 +41,12 @@ def blend(*numbers: int, **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a sandbox with the given flags; returns a client of it."""
-    box: SandboxProcess | None = None
+    box: Sandbox | None = None
     clients: list[httpx.Client] = []
 
     def run(*flags: str) -> httpx.Client:
         nonlocal box
-        box = SandboxProcess(tmp_path, *flags).start()
+        box = Sandbox(tmp_path, *flags).start()
         clients.append(httpx.Client(base_url=box.url, timeout=20))
         return clients[-1]
 

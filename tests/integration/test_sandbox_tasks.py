@@ -19,7 +19,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from ops.sandbox.process import SandboxProcess
+from tests.integration.sandboxes import Sandbox
 
 Start = Callable[..., httpx.Client]
 QUICK = ("--speed", "100", "--task-seconds", "5", "10")
@@ -60,8 +60,8 @@ def finished(client: httpx.Client, task_id: str, status: str = "SUCCESS") -> dic
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Iterator[SandboxProcess]:
-    made = SandboxProcess(tmp_path)
+def box(tmp_path: Path) -> Iterator[Sandbox]:
+    made = Sandbox(tmp_path)
     yield made
     if made.url:
         assert made.stop() == 0
@@ -69,7 +69,7 @@ def box(tmp_path: Path) -> Iterator[SandboxProcess]:
 
 
 @pytest.fixture
-def start(box: SandboxProcess) -> Iterator[Start]:
+def start(box: Sandbox) -> Iterator[Start]:
     """Starts the sandbox with the given flags, any number of times; returns a client of it."""
     clients: list[httpx.Client] = []
 
@@ -192,7 +192,7 @@ class TestCallbacks:
         thread.join()
 
     def test_ten_slow_receivers_starve_everyone_but_not_the_exit(
-        self, start: Start, receiver: Receiver, box: SandboxProcess
+        self, start: Start, receiver: Receiver, box: Sandbox
     ) -> None:
         client = start(*QUICK, "--core-size", "20")
         receiver.may_answer.clear()
@@ -290,7 +290,7 @@ class TestQuestions:
         for personality in ("open-source", "plus", "community", "gateway"):
             home = tmp_path / personality
             home.mkdir()
-            with SandboxProcess(home, "--personality", personality) as one:
+            with Sandbox(home, "--personality", personality) as one:
                 answer = httpx.get(f"{one.url}/mj/task/1/fetch")
                 said[personality] = (answer.status_code, answer.text)
                 assert httpx.post(f"{one.url}/mj/task/list-by-condition", json={"ids": ["1"]}).json() == []
@@ -376,7 +376,7 @@ class TestQuestions:
 
 
 class TestRestarts:
-    def test_killed_and_started_again_it_goes_on(self, start: Start, box: SandboxProcess) -> None:
+    def test_killed_and_started_again_it_goes_on(self, start: Start, box: Sandbox) -> None:
         client = start(*STUCK, "--core-size", "1")
         ids = [submit(client, n, n + 1, state=f"j{n}/1/m") for n in range(3)]
         box.kill()
@@ -386,7 +386,7 @@ class TestRestarts:
         assert len(client.get("/sandbox/ledger").json()["accepted"]) == 3
         assert submit(client, 9, 9) not in ids
 
-    def test_a_restart_may_forget_the_tasks_but_never_the_ledger(self, start: Start, box: SandboxProcess) -> None:
+    def test_a_restart_may_forget_the_tasks_but_never_the_ledger(self, start: Start, box: Sandbox) -> None:
         client = start(*QUICK)
         task = finished(client, submit(client))
         assert box.stop() == 0
@@ -404,9 +404,9 @@ class TestRestarts:
         wait_for(lambda: fetch(client, newest)["status"] == "SUBMITTED")  # the core is free again
         assert len(client.get("/sandbox/ledger").json()["accepted"]) == 3
 
-    def test_one_data_directory_has_one_owner(self, start: Start, box: SandboxProcess, tmp_path: Path) -> None:
+    def test_one_data_directory_has_one_owner(self, start: Start, box: Sandbox, tmp_path: Path) -> None:
         start()
-        second = SandboxProcess(tmp_path / "second")
+        second = Sandbox(tmp_path / "second")
         second.directory.mkdir()
         with pytest.raises(RuntimeError, match="did not start"):
             second.start("--data-dir", str(box.directory / "data"))

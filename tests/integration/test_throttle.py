@@ -19,7 +19,7 @@ from jobs.request import BlendRequest
 from jobs.server import connect
 from jobs.slots.flow import START_SLOTS
 from jobs.store import JobStore
-from ops.sandbox.process import SandboxProcess
+from tests.integration.sandboxes import Sandbox
 from tests.integration.workbench import open_workbench, wait_for
 from worker.cores import ask_for_cores
 from worker.dispatch import dispatch
@@ -124,7 +124,7 @@ def test_of_two_who_look_one_moves_it_and_why_is_kept(
 def test_a_real_api_is_found_full(redis_url: str, keys: Keys, tmp_path: Path) -> None:
     """Two accounts with two cores each, nothing set, no callbacks: 3, then 5, one of which waits; so 4."""
     endless = ("--task-seconds", "5000", "5000", "--accounts", "2", "--core-size", "2")
-    with SandboxProcess(tmp_path, "--personality", "open-source", *endless) as box:
+    with Sandbox(tmp_path, "--personality", "open-source", *endless) as box:
         settings = {"waiting_per_running": 0, "ask_accounts": False}
         bench = open_workbench(redis_url, keys, tmp_path / "blendq", box.url, **settings)
         for number in range(8):
@@ -153,7 +153,7 @@ def test_a_real_api_is_found_full(redis_url: str, keys: Keys, tmp_path: Path) ->
 def test_accounts_are_asked_for_now_and_then_where_the_api_tells(
     redis_url: str, keys: Keys, tmp_path: Path, personality: str, cores: int | None
 ) -> None:
-    with SandboxProcess(tmp_path, "--personality", personality, "--accounts", "2") as box:
+    with Sandbox(tmp_path, "--personality", personality, "--accounts", "2") as box:
         bench = open_workbench(redis_url, keys, tmp_path / "blendq", box.url)
         try:
             ask_for_cores(bench.context, *bench.context.settings.apis)

@@ -17,9 +17,9 @@ from jobs.events import Act, Cancel
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.request import Mode
-from ops.sandbox.process import SandboxProcess
 from producer.upstream import UpstreamReport, reports
 from producer.waiting import why_waiting
+from tests.integration.sandboxes import Sandbox
 from tests.integration.workbench import DEADLINE_SECONDS, Workbench, open_workbench, wait_for
 from worker.collect import collect
 from worker.dispatch import dispatch
@@ -86,7 +86,7 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     quick = ("--personality", "plus", "--speed", "100", "--task-seconds", "5", "10")
     (folder / ONE).mkdir()
     (folder / TWO).mkdir()
-    with SandboxProcess(folder / ONE, *quick) as one, SandboxProcess(folder / TWO, *quick) as two:
+    with Sandbox(folder / ONE, *quick) as one, Sandbox(folder / TWO, *quick) as two:
         yield {ONE: one.url, TWO: two.url}
 
 
