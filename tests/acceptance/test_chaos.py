@@ -28,6 +28,8 @@ ON_THE_WIRE = 8
 # A worker that was killed is a while in coming back, on a busy machine.
 PATIENCE_SECONDS = 40.0
 
+pytestmark = pytest.mark.no_cover  # what is judged are other processes
+
 
 @pytest.fixture(autouse=True)
 def _server(server_binary: object) -> None:

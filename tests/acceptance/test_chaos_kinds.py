@@ -12,6 +12,8 @@ from tests.conftest import no_server
 
 JOBS = 24
 
+pytestmark = pytest.mark.no_cover  # what is judged are other processes
+
 
 @pytest.fixture(autouse=True)
 def _server(server_binary: object) -> None:

@@ -20,6 +20,7 @@ from tests.ports import free_port
 
 ROWS = 12
 QUICK = ("--speed", "60")
+pytestmark = pytest.mark.no_cover
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.runs import Runs, small_manifest
 
 QUICK = ("--sandbox", "--speed", "100")
-pytestmark = pytest.mark.usefixtures("server_binary")
+pytestmark = [pytest.mark.usefixtures("server_binary"), pytest.mark.no_cover]
 
 
 def test_a_dry_run_tells_and_does_nothing(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def one_line(_context: Any, value: Any) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_whatever_it_is_asked_it_answers(service: Service, mode: GenerationMode) -> None:
     """What the document allows, and what it does not."""

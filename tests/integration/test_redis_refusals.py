@@ -102,6 +102,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("user", PARTS)
 def test_what_a_part_must_not_do_is_refused(guarded: GuardedServer, user: str) -> None:
     with guarded.client(ADMIN) as admin:

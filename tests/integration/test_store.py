@@ -235,6 +235,7 @@ def test_a_server_that_is_gone_is_told_in_plain_words(tmp_path: Path) -> None:
         store.create([new_job()])
 
 
+@pytest.mark.no_cover
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_index_drifts_whatever_happens(data: st.DataObject, client: redis.Redis, keys: Keys) -> None:

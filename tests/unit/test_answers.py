@@ -319,6 +319,7 @@ def test_ordinary_words_stay(text: str) -> None:
     assert clean(text) == text
 
 
+@pytest.mark.no_cover
 @given(st.text())
 def test_clean_words_fit_a_line_and_a_record(text: str) -> None:
     words = clean(text)

@@ -40,6 +40,7 @@ def test_from_nothing_it_finds_what_the_api_can_do(manner: Manner, seconds: floa
     assert world.busy >= 0.9 * world.capacity, world.flow
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("manner", "busy", "told_22", "too_many"),
     [
@@ -101,12 +102,14 @@ def test_an_api_that_others_fill_is_not_flooded_and_is_found_free_again() -> Non
     assert world.busy_share >= 0.9
 
 
+@pytest.mark.no_cover
 def test_hundreds_of_cores_are_found() -> None:
     world = settled(SLOW, accounts=60)
     world.run(300)
     assert (world.busy_share >= 0.94, world.share("22") <= 0.1) == (True, True)
 
 
+@pytest.mark.no_cover
 def test_where_callbacks_do_not_come_some_wait_so_that_cores_are_not_idle_until_they_are_asked_about() -> None:
     without, with_some = settled(GATEWAY), settled(GATEWAY, waiting_per_running=0.1)
     for world in (without, with_some):

@@ -95,6 +95,7 @@ def test_a_key_alone_decides() -> None:
     assert len({job_id(PLAIN, "a", "k"), job_id(PLAIN, "a", "l"), job_id(PLAIN, "b", "k"), job_id(PLAIN, "a")}) == 4
 
 
+@pytest.mark.no_cover
 @given(st.lists(st.tuples(st.text(max_size=4), st.text(max_size=4)), unique=True, min_size=2, max_size=2))
 def test_no_campaign_and_key_run_together(pairs: list[tuple[str, str]]) -> None:
     (campaign, key), (other_campaign, other_key) = pairs

@@ -47,12 +47,14 @@ jobs = st.builds(
 )
 
 
+@pytest.mark.no_cover
 @given(st.lists(jobs, min_size=1, max_size=4))
 def test_records_of_new_jobs_are_what_any_record_is(new: list[Job]) -> None:
     of_jobs = Creation.of(Keys(), new, None, []).args[-6 * len(new) :]
     assert list(of_jobs[3::6]) == list(map(to_doc, new))
 
 
+@pytest.mark.no_cover
 @given(st.data())
 def test_what_was_counted_already_is_what_would_be_counted(data: st.DataObject) -> None:
     """A write goes on from the counts of the one before; a stale one would make them drift."""

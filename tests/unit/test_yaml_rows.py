@@ -108,6 +108,7 @@ def test_a_limit_on_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "over the limit of 1,000 characters" in refusal(tmp_path, "- images: [/a, /b]\n" * 100)
 
 
+@pytest.mark.no_cover
 def test_rows_are_streamed(tmp_path: Path) -> None:
     path = written(tmp_path, ("- images: [/a, /b]\n  state: " + "x" * 200 + "\n") * 3000)
     tracemalloc.start()
