@@ -1,6 +1,8 @@
 """Watchdog: a worker that is alive, yet takes nothing, leaves, so that another is started in its place.
 
 After some losses of the connection a consumer stays deaf (celery#8030, celery#10205). From outside it looks well.
+And one that is told to leave ends in time: Celery waits for a Redis that takes connections and does not answer, minutes
+long.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ DEAF_SECONDS = 45.0
 STARTING_SECONDS = 300.0
 # What is on the wire may still be answered; then it is over.
 LEAVE_MARGIN_SECONDS = 10.0
+# A worker that is to leave, and has nothing more to do, needs no longer; what it tells webhooks is told again.
+STUCK_SECONDS = 20.0
+STUCK_LOOK_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +56,21 @@ class Watchdog(threading.Thread):
                 )
                 _leave(self._context.settings.answer_timeout_seconds + LEAVE_MARGIN_SECONDS)
                 return
+        told_at = time.monotonic()
+        while not self.stuck(told_at, time.monotonic()):
+            time.sleep(STUCK_LOOK_SECONDS)
+        _log.warning("this worker has nothing more to do, and yet does not end by itself: it leaves")
+        os._exit(0)
+
+    def stuck(self, told_at: float, now: float) -> bool:
+        """Whether a worker that leaves has had nothing to do for so long that something keeps it from ending.
+
+        Args:
+            told_at: when it was told to leave, by this machine's monotonic clock, in seconds.
+            now: by the same clock.
+        """
+        activity = self._context.activity
+        return not activity.busy and now - max(told_at, activity.last_at) > STUCK_SECONDS
 
     def deaf(self, now: float) -> bool:
         """Whether wake-ups have waited all the while that this worker, idle, has taken none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import pytest
 
 from jobs.errors import StoreUnavailable
 from worker.context import Activity, Context
-from worker.watchdog import DEAF_SECONDS, STARTING_SECONDS, Watchdog
+from worker.watchdog import DEAF_SECONDS, STARTING_SECONDS, STUCK_SECONDS, Watchdog
 
 
 class Broker:
@@ -38,7 +39,7 @@ def activity() -> Activity:
 
 @pytest.fixture
 def watchdog(broker: Broker, activity: Activity) -> Watchdog:
-    context: Any = SimpleNamespace(store=SimpleNamespace(gate=broker), activity=activity)
+    context: Any = SimpleNamespace(store=SimpleNamespace(gate=broker), activity=activity, leaving=threading.Event())
     watchdog = Watchdog(cast(Context, context))
     watchdog.hears()
     return watchdog
@@ -91,3 +92,25 @@ def test_not_deaf_after_it_took_something(watchdog: Watchdog, activity: Activity
     watchdog.deaf(100.0)
     activity.last_at = 100.0 + DEAF_SECONDS
     assert not watchdog.deaf(101.0 + DEAF_SECONDS)
+
+
+def test_a_worker_that_leaves_is_stuck_once_it_has_had_nothing_to_do_for_long(
+    watchdog: Watchdog, activity: Activity
+) -> None:
+    later = 101.0 + STUCK_SECONDS
+    assert not watchdog.stuck(100.0, 100.0 + STUCK_SECONDS)
+    assert watchdog.stuck(100.0, later)
+    activity.busy = 1
+    assert not watchdog.stuck(100.0, later), "an answer is on the wire, or not recorded yet"
+    activity.busy, activity.last_at = 0, 102.0
+    assert not watchdog.stuck(100.0, later), "what follows its last task is given the same time"
+
+
+def test_a_worker_that_cannot_leave_is_ended(watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a Redis that takes connections and does not answer."""
+    codes: list[int] = []
+    watchdog._context.leaving.set()
+    monkeypatch.setattr("worker.watchdog.STUCK_SECONDS", -1.0)
+    monkeypatch.setattr("worker.watchdog.os._exit", codes.append)
+    watchdog.run()
+    assert codes == [0]
