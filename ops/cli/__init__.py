@@ -15,10 +15,6 @@ from jobs.errors import BlendqError
 from ops.closed_streams import replace_closed_streams
 from ops.notes import error, note
 
-# httpx would load a command line of its own, and with it rich and pygments: a seventh of what a worker waits for before
-# it works. It does without where that is not to be had.
-sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # "cannot be imported", as Python has it
-
 INTERRUPTED = 130
 DEFAULT_PERSONALITY = "open-source"
 
