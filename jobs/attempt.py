@@ -24,6 +24,7 @@ class TaskStatus(StrEnum):
 
 # A task that has left the API's queue.
 WORKED_ON = frozenset({TaskStatus.SUBMITTED, TaskStatus.MODAL, TaskStatus.IN_PROGRESS})
+_STARTED = WORKED_ON | {TaskStatus.SUCCESS, TaskStatus.FAILURE}
 
 
 _new, _set = object.__new__, object.__setattr__
@@ -91,4 +92,4 @@ class Attempt(Record):
     @property
     def started(self) -> bool:
         """Whether its task was seen to have left the API's queue: what is made of it is paid for."""
-        return self.seen in WORKED_ON | {TaskStatus.SUCCESS, TaskStatus.FAILURE} or bool(self.progress)
+        return self.seen in _STARTED or bool(self.progress)

@@ -64,9 +64,8 @@ def archive(store: JobStore, images: ImageStore, campaign: str, file: Path, *, d
     try:
         if not file.exists():
             _write(store, found, file)
-        sync_folder(
-            file.absolute().parent
-        )  # else a power cut could take the file's name, and Redis has the jobs no more
+        # Else a power cut could take the file's name, and Redis has the jobs no more.
+        sync_folder(file.absolute().parent)
         count = sum(1 for _ in read(file, campaign))
     except OSError as error:
         raise BlendqError(

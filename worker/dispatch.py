@@ -109,10 +109,10 @@ def _release(context: Context, queues: Sequence[Queue], health: Mapping[str, Hea
     for applied in released:
         context.released.keep(applied)
     if released:
-        context.wakeups.submit(*(applied.after.id for applied in released))
-    if released and len(contenders) > 1:
-        ids = {applied.after.id for applied in released}
-        store.turns.had({one.campaign.name: one.at for one in turns if one.job_id in ids})
+        ids = [applied.after.id for applied in released]
+        context.wakeups.submit(*ids)
+        if len(contenders) > 1:
+            store.turns.had({one.campaign.name: one.at for one in turns if one.job_id in ids})
     for turn, outcome in zip(turns, outcomes, strict=True):
         _put_off(context, turn, outcome)
     return len(released)

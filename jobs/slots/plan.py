@@ -78,6 +78,16 @@ def _spent(counts: Counts) -> int:
     return counts.get("submissions", 0) + counts.get("uncertain", 0) + counts.get(PURGED_PAID, 0)
 
 
+def purged(counts: Counts) -> dict[str, int]:
+    """What stays of a job in the counts of its campaign when it is forgotten: bounds hold for all that ever was.
+
+    Args:
+        counts: the job's own tally.
+    """
+    kept = {PURGED_PAID: _spent(counts), PURGED_FAILED: _failed(counts), PURGED_FINISHED: _finished(counts)}
+    return {name: count for name, count in kept.items() if count}
+
+
 def _failed(counts: Counts) -> int:
     return counts.get("failed", 0) + counts.get("parked", 0)
 

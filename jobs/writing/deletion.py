@@ -11,7 +11,8 @@ from jobs.content import content_id
 from jobs.idempotency import digest_of
 from jobs.job import Job, Status
 from jobs.keys import Keys
-from jobs.writing.tallies import purged, tally
+from jobs.slots.plan import purged
+from jobs.writing.tallies import tally
 from jobs.writing.write import task_claim
 
 
@@ -41,6 +42,7 @@ class Deletion:
             keys.idempotency(digest_of(job.idempotency_key or "")),  # an empty key names nothing
             keys.campaign_turn(job.campaign),
         ]
+        counts = tally(job)
         facts = {
             "id": job.id,
             "campaign": job.campaign,
@@ -48,7 +50,7 @@ class Deletion:
             "tasks": [task_claim(job, attempt.number, attempt.task_id) for attempt in job.attempts if attempt.task_id],
             "pictures": [job.picture.digest] if job.picture else [],
             "contents": [content_id(job.request)] if job.status is Status.SUCCEEDED else [],
-            "tally": tally(job),
-            "purged": purged(job),
+            "tally": counts,
+            "purged": purged(counts),
         }
         return cls(own, json.dumps(facts))

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from jobs.doors import DEFAULT, named
 from jobs.job import HAS_A_TASK, Job, Status
-from jobs.slots.plan import PURGED_FAILED, PURGED_FINISHED, PURGED_PAID
 
 # The names of the counts of a campaign.
 _SUMMED = ("submissions", "uncertain", "resubmissions", "queued_answers", "working", "waiting_there")
@@ -29,17 +28,6 @@ def tally(job: Job) -> dict[str, int]:
     if job.status in HAS_A_TASK:
         counts["working"] = int(job.working)
         counts["waiting_there"] = int(job.waiting_there)
-    return {name: count for name, count in counts.items() if count}
-
-
-def purged(job: Job) -> dict[str, int]:
-    """What stays of a job in the counts of its campaign when it is forgotten: bounds hold for all that ever was."""
-    failed = job.status in (Status.FAILED, Status.PARKED)
-    counts = {
-        PURGED_PAID: job.submissions + job.uncertain,
-        PURGED_FAILED: int(failed),
-        PURGED_FINISHED: int(failed or job.status is Status.SUCCEEDED),
-    }
     return {name: count for name, count in counts.items() if count}
 
 
