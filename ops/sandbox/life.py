@@ -109,8 +109,15 @@ class Life:
         self._change(task, Status.SUBMITTED, "0%")
         for share, progress in STEPS:
             await asyncio.sleep(seconds * share)
+            if progress and task.preview is None:
+                self._show_preview(task)
             self._change(task, Status.IN_PROGRESS, progress or self._personality.first_progress)
         await asyncio.sleep(seconds * LAST_SHARE)
+
+    def _show_preview(self, task: Task) -> None:
+        """From here on it has a picture in the place of the one that is being made."""
+        self._gallery.publish(task.preview_name, task.picture.unfinished())
+        task.preview = task.preview_name
 
     def _finish(self, task: Task) -> bool:
         """End the task; True when this was a failure that is to become a success."""

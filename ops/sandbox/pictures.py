@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 _END_BYTES = 12  # the IEND chunk, with which each PNG ends
 INPUTS_KEY = "blendq-sandbox-inputs"
+PREVIEW_KEY = "blendq-sandbox-preview-of"
+PREVIEW_BLUR = 1 / 32  # of its width
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 GRID_SIZES = {"PORTRAIT": (336, 504), "SQUARE": (512, 512), "LANDSCAPE": (504, 336)}
 
@@ -33,13 +35,15 @@ class BadPicture(ValueError):
 class PictureSpec:
     """All that a picture is made from, so that it can be made at any time, and always the same.
 
-    `inputs` are sha256 digests in order; `take` counts rerolls; `quadrant` is 1 to 4 for one variant, 0 for the grid.
+    `inputs` are sha256 digests in order; `take` counts rerolls; `quadrant` is 1 to 4 for one variant, 0 for the grid;
+    a `preview` is what is shown before the picture is finished.
     """
 
     inputs: tuple[str, ...]
     dimensions: str
     take: int = 0
     quadrant: int = 0
+    preview: bool = False
 
     def digest(self) -> str:
         return _digest(self)
@@ -52,6 +56,9 @@ class PictureSpec:
 
     def another_take(self, step: int) -> PictureSpec:
         return replace(self, take=self.take + step)
+
+    def unfinished(self) -> PictureSpec:
+        return replace(self, preview=True)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> PictureSpec:
@@ -74,6 +81,8 @@ def check(content: bytes) -> None:
 def render(spec: PictureSpec, inputs: list[bytes], shrink: int = 1) -> bytes:
     """The picture as PNG; its text `blendq-sandbox-inputs` names the inputs, so that anyone can prove the origin.
 
+    A preview is blurred, and has that text under another name: nobody can take it for the picture.
+
     Args:
         shrink: by what each side is divided, for runs in which nobody looks at the pictures.
     """
@@ -82,8 +91,10 @@ def render(spec: PictureSpec, inputs: list[bytes], shrink: int = 1) -> bytes:
     parts = [_fitted(content, cell) for content in inputs]
     cells = [_blended(parts, variant, spec.take) for variant in range(4)]
     picture = cells[spec.quadrant - 1] if spec.quadrant else _grid(cells, (width, height))
+    if spec.preview:
+        picture = picture.filter(ImageFilter.BoxBlur(picture.width * PREVIEW_BLUR))
     text = PngInfo()
-    text.add_text(INPUTS_KEY, ",".join(spec.inputs))
+    text.add_text(PREVIEW_KEY if spec.preview else INPUTS_KEY, ",".join(spec.inputs))
     out = io.BytesIO()
     picture.save(out, "PNG", compress_level=1, pnginfo=text)
     return out.getvalue()

@@ -48,7 +48,8 @@ class Sandbox:
         return self.faults
 
     def image_url(self, task: Task) -> str | None:
-        return f"{self._base_url}{self.gallery.link(task.shown_picture)}" if task.shown_picture else None
+        name = task.shown_picture or task.preview
+        return f"{self._base_url}{self.gallery.link(name)}" if name else None
 
     def show(self, task: Task) -> dict[str, Any]:
         """The task as JSON, in the family's manner."""

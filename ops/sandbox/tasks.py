@@ -50,6 +50,7 @@ class Task:
     status: Status = Status.NOT_START
     progress: str | None = None
     fail_reason: str | None = None
+    preview: str | None = None
     shown_picture: str | None = None
     must_fail: bool = False
 
@@ -57,6 +58,10 @@ class Task:
     def picture_name(self) -> str:
         """Of the picture made from this task's own inputs; no two tasks share it."""
         return f"{self.serial:06d}_{self.picture.digest()[:16]}"
+
+    @property
+    def preview_name(self) -> str:
+        return f"preview_{self.picture_name}"
 
     @property
     def is_final(self) -> bool:

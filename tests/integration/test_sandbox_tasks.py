@@ -161,6 +161,19 @@ class TestCallbacks:
         assert {task["id"] for task in received} == {task_id}
         assert all({"mj-api-secret", "authorization"}.isdisjoint(task["_headers"]) for task in received)
 
+    def test_a_preview_stands_in_the_place_of_the_picture_that_is_being_made(
+        self, start: Start, receiver: Receiver
+    ) -> None:
+        client = start(*QUICK)
+        submit(client, notifyHook=receiver.url)
+        shown = {task["progress"]: task["imageUrl"] for task in (receiver.tasks.get(timeout=20) for _ in range(5))}
+        assert shown["0%"] is None
+        assert shown["35%"] == shown["72%"] != shown["100%"]
+        preview, whole = (Image.open(io.BytesIO(httpx.get(shown[at]).content)) for at in ("72%", "100%"))
+        assert preview.size == whole.size
+        assert preview.info["blendq-sandbox-preview-of"] == whole.info["blendq-sandbox-inputs"]
+        assert "blendq-sandbox-inputs" not in preview.info
+
     def test_they_are_sent_once_and_never_again(self, start: Start, receiver: Receiver) -> None:
         client = start(*QUICK)
         receiver.close()
