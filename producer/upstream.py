@@ -10,7 +10,7 @@ from jobs.doors import DEFAULT, upstream_of
 from jobs.events import AnswerKind
 from jobs.report import rfc3339, shown_link
 from jobs.settings import Settings
-from jobs.slots.flow import Flow, Reading
+from jobs.slots.found import Flow, Reading
 from jobs.slots.pause import Pause
 from jobs.slots.throttle import Move
 from jobs.store import JobStore

@@ -20,7 +20,8 @@ from jobs.job import Status
 from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.server import lua, server_time, to_bytes, to_text, to_time, unavailable
-from jobs.slots.flow import Flow, Reading, look
+from jobs.slots.flow import look
+from jobs.slots.found import Flow, Reading
 
 PERIOD_SECONDS = 300
 HOUR_PERIODS = 12

@@ -14,7 +14,7 @@ from jobs.job import Job
 from jobs.pictures.images import ImageStore
 from jobs.request import BlendRequest
 from jobs.settings import Settings
-from jobs.slots.flow import START_SLOTS
+from jobs.slots.found import START_SLOTS
 from ops.cli.campaign_run import BATCH_ROWS
 from ops.cli.output import duration, print_json, print_pairs
 from ops.cli.run_plan import open_pictures

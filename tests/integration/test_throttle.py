@@ -17,7 +17,7 @@ from jobs.keys import Keys
 from jobs.policy import Policy
 from jobs.request import BlendRequest
 from jobs.server import connect
-from jobs.slots.flow import START_SLOTS
+from jobs.slots.found import START_SLOTS
 from jobs.store import JobStore
 from tests.integration.sandboxes import Sandbox
 from tests.integration.workbench import open_workbench, wait_for

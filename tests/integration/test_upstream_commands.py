@@ -12,7 +12,7 @@ from jobs.attempt import TaskStatus
 from jobs.doors import DEFAULT
 from jobs.events import AnswerKind
 from jobs.request import BlendRequest
-from jobs.slots.flow import START_SLOTS
+from jobs.slots.found import START_SLOTS
 from producer import Producer
 from producer.api.health_routes import _metrics
 

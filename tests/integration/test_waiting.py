@@ -11,7 +11,7 @@ import pytest
 from jobs import events
 from jobs.events import AnswerKind
 from jobs.job import Status
-from jobs.slots.flow import START_SLOTS
+from jobs.slots.found import START_SLOTS
 from producer import Producer
 from tests.integration.commands import UPLOADED, happen
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from jobs.policy import Policy
-from jobs.slots.flow import Flow, Reading, look, room
+from jobs.slots.flow import look, room
+from jobs.slots.found import Flow, Reading
 
 BEGINNING = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from jobs.policy import Policy
 from jobs.settings import Settings
-from jobs.slots.flow import START_SLOTS, STUCK_SECONDS, Flow, Reading, look, room
+from jobs.slots.flow import STUCK_SECONDS, look, room
+from jobs.slots.found import START_SLOTS, Flow, Reading
 from tests.unit.flow_world import BEGINNING, Account, Manner, World
 
 POLICY = Policy(silence_seconds=45.0)
