@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from jobs.errands import COLLECTS
 from jobs.errors import StoreUnavailable
 from jobs.events import Conflict, Event
 from jobs.job import Job
@@ -25,7 +26,7 @@ from jobs.server import ServerClock, to_text
 from jobs.slots.throttle import period
 from jobs.steps import Load, Orders, Save, Steps
 from jobs.writing.names import new_name
-from jobs.writing.write import Write, claims
+from jobs.writing.write import Write, claims, to_fetch
 
 # Of a record that nobody has written since it was created.
 FIRST_VERSION = "1"
@@ -47,6 +48,11 @@ class Applied(NamedTuple):
     @property
     def freed_slot(self) -> bool:
         return self.before.status.holds_slot and not self.after.status.holds_slot
+
+    @property
+    def to_fetch(self) -> bool:
+        """Whether its picture is to be fetched now; then it stands in the list of those already."""
+        return to_fetch(self.before, self.after)
 
 
 class NoSlot(Exception):
@@ -73,6 +79,7 @@ class Applying:
         # SystemRandom lets the interpreter's lock go for each number, which here only spreads what is tried again.
         self._chance = chance or random.Random()  # noqa: S311
         self._of_all_jobs = _of_all_jobs(keys)
+        self._to_fetch = keys.errands(COLLECTS)
         self._tells = False  # as long as no webhook is heard of, nothing is made for them
 
     def steps(
@@ -164,7 +171,7 @@ class Applying:
 
     def save_call(self, writes: Sequence[Write], now: datetime) -> tuple[list[str], list[str | bytes]]:
         """The script's KEYS and ARGV."""
-        keys = [*self._of_all_jobs, self._keys.answers_in(period(now)), self._keys.contents]
+        keys = [*self._of_all_jobs, self._keys.answers_in(period(now)), self._keys.contents, self._to_fetch]
         args: list[str | bytes] = []
         for write in writes:
             keys += write.keys

@@ -48,6 +48,8 @@ class Errands:
     def add(self, queue: str, job_ids: Sequence[str]) -> bool:
         """Put jobs behind those that wait; returns whether somebody must be woken up for them.
 
+        None, where they were put there with the change that gave them something to do (save.lua).
+
         Whoever waits has been handed one already. For the others a message that waits is enough: it is taken after
         this, and whoever takes it finds them.
         """
@@ -60,7 +62,8 @@ class Errands:
     def adding(self, queue: str, job_ids: Sequence[str]) -> list[tuple[str, ...]]:
         """The commands of `add`; `must_call` reads their answers."""
         errands = self._keys.errands(queue)
-        return [("RPUSH", errands, *job_ids), ("LLEN", errands), ("LLEN", BROKER_PREFIX + queue)]
+        look: list[tuple[str, ...]] = [("LLEN", errands), ("LLEN", BROKER_PREFIX + queue)]
+        return [("RPUSH", errands, *job_ids), *look] if job_ids else look
 
     def absent(self, queue: str, job_ids: Sequence[str]) -> list[str]:
         """Those that do not stand in the list: somebody has them in hand, or they are lost. Of a long list none: it is
@@ -95,5 +98,5 @@ class Errands:
 
 def must_call(answers: Sequence[Any]) -> bool:
     """Whether errands that were just put in wait, and no message does."""
-    _, waiting, messages = answers
+    *_, waiting, messages = answers
     return bool(waiting and not messages)

@@ -120,18 +120,19 @@ class Wakeups:
     def submit(self, *job_ids: str) -> None:
         self._put(SUBMITS, job_ids)
 
-    def collect(self, *job_ids: str) -> None:
-        self._put(COLLECTS, job_ids)
+    def collect(self) -> None:
+        """For jobs that have got pictures: they stand in the list since that change."""
+        self._put(COLLECTS, ())
 
     def collect_again(self, *job_ids: str) -> None:
-        """As `collect`, of jobs whose wake-ups may be lost: those that wait still are not put in twice, for it is asked
-        again and again, and where pictures hang the list would grow without end.
+        """For jobs whose wake-ups may be lost: those that wait still are not put in twice, for it is asked again and
+        again, and where pictures hang the list would grow without end.
 
         Raises:
             StoreUnavailable: Redis does not answer.
         """
         if absent := self.errands.absent(COLLECTS, job_ids):
-            self.collect(*absent)
+            self._put(COLLECTS, absent)
 
     def dispatch(self) -> None:
         self._put(CONTROL, [ALL_JOBS])

@@ -23,7 +23,7 @@ from jobs.errands import Errands
 from jobs.errors import InvalidRequest, PictureMissing, StoreForbidden, StoreUnavailable
 from jobs.events import Cancel, Retry
 from jobs.idempotency import check_key
-from jobs.job import DEFAULT_CAMPAIGN, Job, Status
+from jobs.job import DEFAULT_CAMPAIGN, Job
 from jobs.keys import Keys
 from jobs.net.download import Downloads
 from jobs.pictures.images import Check, ImageStore
@@ -357,8 +357,8 @@ class Producer:
             JobNotFound: there is no such job.
         """
         applied = self.store.apply(_id(job), Retry())
-        if applied.changed and applied.after.status is Status.COLLECTING:
-            self._wake_collect(applied.after.id)
+        if applied.to_fetch:
+            self._wake_collect()
         elif applied.changed:
             self._wake_dispatch()
         return applied
@@ -411,8 +411,8 @@ class Producer:
             if self.store.gate.ask_dispatch():
                 self._wakeups.dispatch()
 
-    def _wake_collect(self, job_id: str) -> None:
-        self._wakeups.collect(job_id)
+    def _wake_collect(self) -> None:
+        self._wakeups.collect()
 
 
 def _flow(step: Callable[[float], Sequence[T] | None]) -> Iterator[T]:

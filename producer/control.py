@@ -10,7 +10,6 @@ from itertools import islice
 
 from pydantic import ValidationError
 
-from jobs.applying import Applied
 from jobs.errors import BlendqError, UsageError
 from jobs.events import Cancel, Event, Retry
 from jobs.job import RETRIABLE, Job, Status
@@ -43,12 +42,12 @@ class CampaignControl:
         store: where the jobs are.
         name: the campaign's.
         wake: called when jobs may go.
-        collect: called with the id of a job whose picture is to be fetched.
+        collect: called when there are pictures to fetch.
 
     Every method raises StoreUnavailable when Redis does not answer; the same order again is always safe.
     """
 
-    def __init__(self, store: JobStore, name: str, wake: Callable[[], None], collect: Callable[[str], None]) -> None:
+    def __init__(self, store: JobStore, name: str, wake: Callable[[], None], collect: Callable[[], None]) -> None:
         self.name = name
         self._store = store
         self._wake = wake
@@ -178,20 +177,18 @@ class CampaignControl:
 
     def _order(self, event: Event, jobs: Iterable[Job]) -> Ordered:
         changed: Counter[Status] = Counter()
-        unchanged = 0
+        unchanged, to_fetch = 0, False
         for batch in _batches(job.id for job in jobs):
             for outcome in self._store.apply_many([(job_id, event) for job_id in batch]):
                 if isinstance(outcome, Exception):
                     raise outcome
                 changed[outcome.after.status] += outcome.changed
                 unchanged += not outcome.changed
-                self._follow_up(outcome)
+                to_fetch = to_fetch or outcome.to_fetch
         self._wake()
+        if to_fetch:
+            self._collect()
         return Ordered({status: changed[status] for status in Status if changed[status]}, unchanged)
-
-    def _follow_up(self, applied: Applied) -> None:
-        if applied.changed and applied.after.status is Status.COLLECTING:
-            self._collect(applied.after.id)
 
 
 def _end(job: Job) -> tuple[str, str | None, datetime | None]:

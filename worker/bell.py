@@ -1,7 +1,7 @@
 """Bell: wakes workers up for the receiver's loop, as `worker.waking` does for a thread.
 
 It rings when a write has been sent, before it is answered: so both go in one packet, and share a flush to the disk.
-Where the write is refused after all, somebody looks in vain. What gets lost is found by the sweep.
+Where the write is refused after all, somebody looks in vain. What gets lost is found with the next tick.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jobs.limits import Buckets
 from jobs.link import Link, answers_of
 from jobs.queue import ALL_JOBS, Wakeups
 from jobs.slots.gate import Gate
-from worker.waking import lets_jobs_go, with_pictures
+from worker.waking import have_pictures, lets_jobs_go
 
 LOG_LINES_PER_SECOND = 1.0
 
@@ -46,8 +46,8 @@ class Bell:
 
     def ring(self, changes: Sequence[Applied]) -> None:
         """Wake up whoever has something to do after these; soon."""
-        if finished := with_pictures(changes):
-            self._put(COLLECTS, finished)
+        if have_pictures(changes):
+            self._put(COLLECTS, ())
         if lets_jobs_go(changes):
             self._link.ask([self._gate.asking_dispatch()]).add_done_callback(self._dispatch)
 
@@ -57,7 +57,7 @@ class Bell:
 
     def _dispatch(self, asked: asyncio.Future[list[Any]]) -> None:
         if any(self._answers(asked)):  # else somebody else has asked
-            self._put(CONTROL, [ALL_JOBS])
+            self._put(CONTROL, (ALL_JOBS,))
 
     def _put(self, queue: str, job_ids: Sequence[str]) -> None:
         commands = self._wakeups.errands.adding(queue, job_ids)

@@ -41,7 +41,9 @@ def collect(context: Context, job_id: str) -> bool:
         return True
     applied = context.store.apply(job_id, Collected(attempt.number, _picture(stored, url)), known=known)
     wake_up(context.store, context.wakeups, applied)
-    if context.settings.fetch_seeds and applied.changed and applied.after.seed is None:
+    if not applied.changed:  # somebody else was faster
+        return False
+    if context.settings.fetch_seeds and applied.after.seed is None:
         _ask_for_seed(context, job, attempt)
     return True
 

@@ -8,7 +8,8 @@
 -- KEYS[9]  zset: the outbox of notices, id -> time in ms
 -- KEYS[10] hash: answers ever, by kind  KEYS[11] hash: the same, of this period
 -- KEYS[12] hash: content id -> a job that has succeeded with it
--- KEYS[13..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign; then,
+-- KEYS[13] list: jobs whose pictures are to be fetched
+-- KEYS[14..]  for each job, one after the other: its hash, its history, the hash with the tally of its campaign; then,
 --            if change.slots is given, the sets of jobs that hold a slot at the door that it leaves, and at the one where
 --            it is now; then the zsets in one of which it stood, and stands no more; then, if change.score is given, the
 --            zset where it stands now; then, if change.new is given, the zsets of its queue and of all its campaign's jobs,
@@ -25,7 +26,7 @@
 --            have), score, contender (its queue, when it is now ready), task_id and picture (to be claimed), content
 --            (its id, when the job has succeeded with it now, or has not after all), source (only with a reuse: the job
 --            that must have succeeded with it still), tally {name: delta}, there (the same, of what is at such a door),
---            answer (its kind, when a submission was answered), shown (only when people see another: campaign, status,
+--            answer (its kind, when a submission was answered), fetch (its picture is to be fetched), shown (only when people see another: campaign, status,
 --            progress), untold (the job has ended, and no notice is given since there were no webhooks), notice (only
 --            when the job has ended: id, doc, at in ms, and hook, whether the job brought an address along), finished
 --            (only when it had not ended before; told when its campaign has no unfinished job any more: id, doc, at,
@@ -224,11 +225,14 @@ local function save(change, doc, line, first)
   if change.notice then
     tell_the_end(change, KEYS[first + 2])
   end
+  if change.fetch then
+    redis.call('RPUSH', KEYS[13], id)
+  end
   return {'saved'}
 end
 
 local answers = {}
-local first = 13
+local first = 14
 for at = 1, #ARGV, 3 do
   local change = cjson.decode(ARGV[at + 2])
   local done, answer = pcall(save, change, ARGV[at], ARGV[at + 1], first)

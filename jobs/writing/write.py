@@ -68,6 +68,8 @@ class Write(NamedTuple):
         sets, moves = moved(keys, before, after, now)
         own = [keys.job(after.id), keys.history(after.id), keys.campaign_counts(after.campaign), *sets]
         facts |= moves
+        if to_fetch(before, after):
+            facts["fetch"] = True
         if change.follow_ups:
             own += _keys_of_new(keys, change.follow_ups)
             facts["new"] = _new(change.follow_ups)
@@ -90,6 +92,17 @@ def _guards(read: Known, event: Event, *, created: bool) -> dict[str, Any]:
     if isinstance(event, (Act, Retry)):
         guards["once"] = True
     return guards
+
+
+def to_fetch(before: Job, after: Job) -> bool:
+    """Whether there is a link to its picture that was not known before: an answer that comes late is no reason."""
+    if after.status is not Status.COLLECTING:
+        return False
+    return before.status is not Status.COLLECTING or _link(before) != _link(after)
+
+
+def _link(job: Job) -> str | None:
+    return job.attempt.image_url if job.attempt else None
 
 
 def claims(before: Job, after: Job) -> dict[str, str]:

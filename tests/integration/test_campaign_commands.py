@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jobs import events
+from jobs.errands import COLLECTS
 from jobs.errors import BlendqError, CampaignNotFound, JobNotFound, UsageError
 from jobs.events import AnswerKind
 from jobs.job import Status
@@ -166,10 +167,11 @@ def test_retrying_a_job_that_was_finished_there_fetches_its_picture(
     (job_id,) = enqueue("fetched", 1)
     succeed(blends, job_id)
     happen(blends, job_id, events.Conflict("job_x", "picture"))  # found out afterwards
-    fetched: list[str] = []
-    monkeypatch.setattr(blends, "_wake_collect", fetched.append)
+    called: list[str] = []
+    monkeypatch.setattr(blends, "_wake_collect", lambda: called.append("collect"))
     assert blends.campaign("fetched").retry([Status.PARKED]).changed == {Status.COLLECTING: 1}
-    assert fetched == [job_id]
+    assert called == ["collect"]
+    assert blends._errands.absent(COLLECTS, [job_id, "job_x"]) == ["job_x"]
 
 
 def test_purging_says_first_what_it_would_do(call: Any, blends: Producer, enqueue: Enqueue) -> None:

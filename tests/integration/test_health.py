@@ -148,7 +148,7 @@ def test_what_a_worker_that_died_was_called_for_is_found_with_the_next_tick(
 ) -> None:
     """It had taken the message, and had not come to the list."""
     with connect(settings.redis_address()) as client, make_app(settings) as app:
-        Wakeups(app, Errands(client)).collect("job_1")
+        Wakeups(app, Errands(client)).collect_again("job_1")
         assert client.brpop([BROKER_PREFIX + COLLECTS], timeout=5), "nobody was called"
         start("ops.cli", "worker")
         _soon(lambda: worker_health(settings))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jobs import events
 from jobs.applying import BudgetSpent
 from jobs.attempt import TaskStatus
+from jobs.errands import COLLECTS
 from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.events import AnswerKind, Event
 from jobs.job import Status
@@ -129,6 +130,23 @@ def test_a_lost_reply_counts_as_won(store: JobStore) -> None:
     assert store.get("job_1").claims == 1
     assert len(store.history("job_1")) == 3
     assert store.counts() == {"submitting": 1}
+
+
+def test_a_picture_to_fetch_stands_in_the_list_once_and_with_its_change(store: JobStore, client: redis.Redis) -> None:
+    """Whoever writes it knows an old record, and is refused at first; or hears nothing, and writes it again."""
+    known, to_fetch = {}, store.keys.errands(COLLECTS)
+    for job_id in ("job_1", "job_2"):
+        add(store, job_id)
+        happen(store, job_id, events.Release(), events.Claim("w1"))
+        known[job_id] = store.apply(job_id, events.Commit(1)).known
+    succeeded = {job_id: events.TaskSeen(1, job_id, TaskStatus.SUCCESS, 100, "http://cdn/1") for job_id in known}
+    store.apply("job_1", accepted("job_1"))
+    assert not client.exists(to_fetch)
+    assert store.apply("job_1", succeeded["job_1"], known=known["job_1"]).to_fetch
+    store.save_script = CutReplies(store.save_script, 1)  # type: ignore[assignment]
+    assert store.apply("job_2", succeeded["job_2"], known=known["job_2"]).to_fetch
+    assert not store.apply("job_1", succeeded["job_1"]).to_fetch
+    assert client.lrange(to_fetch, 0, -1) == [b"job_1", b"job_2"]
 
 
 def test_an_order_to_retry_whose_reply_was_lost_is_one_order(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,8 +65,8 @@ class Pair:
         while self.bench.wakeups.submits:
             submit(self.bench.context, self.bench.wakeups.submits.pop())
         sweep(self.bench.context)
-        while self.bench.wakeups.collects:
-            collect(self.bench.context, self.bench.wakeups.collects.pop())
+        for job_id in self.bench.wakeups.collects():
+            collect(self.bench.context, job_id)
 
     def work_until(self, status: Status, *job_ids: str) -> list[Job]:
         def done() -> bool:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
+from typing import Any
 
 import pytest
 
 from jobs import events
 from jobs.attempt import TaskStatus
-from jobs.errands import COLLECTS
 from jobs.job import Status
-from jobs.queue import Wakeups
+from jobs.pictures.images import StoredImage
 from ops.sandbox.faults import SPOILS
 from tests.integration.work import raising, reason
 from tests.integration.workbench import Open, wait_for
@@ -108,12 +107,31 @@ def test_a_lost_collect_wake_up_is_sent_again(open_bench: Open) -> None:
     bench.add()
     bench.submit()
     wait_for(lambda: bench.sweep().status is Status.COLLECTING, lambda: str(bench.history()))
-    bench.wakeups.collects.clear()
-    wait_for(lambda: bool(bench.sweep() and bench.wakeups.collects), lambda: "no wake-up came")
+    assert bench.wakeups.collects() == ["job_1"]
+    wait_for(lambda: bool(bench.sweep() and bench.wakeups.collects()), lambda: "no wake-up came")
     collect(bench.context, "job_1")
     collect(bench.context, "job_1")  # again: harmless
     assert bench.store.get("job_1").status is Status.SUCCEEDED
     assert sum("collected" in line for line in bench.history()) == 1
+
+
+def test_whoever_fetched_a_picture_that_another_has_brought_did_it_in_vain(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = open_bench("plus")
+    bench.add()
+    bench.submit()
+    wait_for(lambda: bench.sweep().status is Status.COLLECTING, lambda: str(bench.history()))
+    downloads, fetch = bench.context.downloads, bench.context.downloads.fetch
+
+    def overtaken(*args: Any) -> StoredImage:
+        monkeypatch.setattr(downloads, "fetch", fetch)
+        assert collect(bench.context, "job_1")
+        return fetch(*args)
+
+    monkeypatch.setattr(downloads, "fetch", overtaken)
+    assert not collect(bench.context, "job_1")
+    assert bench.store.get("job_1").status is Status.SUCCEEDED
 
 
 def test_a_picture_that_waits_to_be_fetched_is_not_put_in_again_and_again(
@@ -121,7 +139,6 @@ def test_a_picture_that_waits_to_be_fetched_is_not_put_in_again_and_again(
 ) -> None:
     """Where pictures hang, jobs wait for longer than a lease: the list would grow for as long as that lasts."""
     bench = open_bench("plus", lease_seconds=0.05)
-    monkeypatch.setattr(bench.wakeups, "collect", partial(Wakeups.collect, bench.wakeups))
     looked, take_due = list[str](), bench.store.take_due
 
     def counted(status: Status, count: int, hold_seconds: float) -> list[str]:
@@ -133,10 +150,7 @@ def test_a_picture_that_waits_to_be_fetched_is_not_put_in_again_and_again(
     bench.add()
     bench.submit()
     wait_for(lambda: bench.sweep().status is Status.COLLECTING and len(looked) >= 3, lambda: str(bench.history()))
-    taken = bench.wakeups.errands.take([COLLECTS])
-    assert taken is not None
-    assert taken.job_id == "job_1"
-    assert bench.wakeups.errands.take([COLLECTS]) is None
+    assert bench.wakeups.collects() == ["job_1"]
 
 
 def test_a_worker_that_is_to_leave_gives_its_download_up(open_bench: Open) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from jobs.doors import DEFAULT
 from jobs.epoch import Epoch
-from jobs.errands import Errands
+from jobs.errands import COLLECTS, Errands
 from jobs.job import Job, Status
 from jobs.keys import Keys
 from jobs.net.download import Downloads
@@ -56,20 +56,20 @@ QUICK_TASKS = ("--speed", "100", "--task-seconds", "5", "10")
 
 
 class Written(Wakeups):
-    """Wake-ups kept in a list instead of being sent; a test decides which of them arrive."""
+    """Wake-ups that wait instead of being sent; a test decides which of them arrive."""
 
     def __init__(self, settings: Settings, client: redis.Redis, keys: Keys) -> None:
         super().__init__(make_app(settings), Errands(client, keys))
         self.submits: list[str] = []
-        self.collects: list[str] = []
         self.dispatches = 0
         self.calls: list[str] = []
 
     def submit(self, *job_ids: str) -> None:
         self.submits += job_ids
 
-    def collect(self, *job_ids: str) -> None:
-        self.collects += job_ids
+    def collects(self) -> list[str]:
+        """Take all that wait."""
+        return [one.job_id for one in iter(lambda: self.errands.take([COLLECTS]), None)]
 
     def dispatch(self) -> None:
         self.dispatches += 1
@@ -126,8 +126,8 @@ class Workbench:
             sweep(self.context)
             while self.wakeups.submits:
                 submit(self.context, self.wakeups.submits.pop())
-            while self.wakeups.collects:
-                collect(self.context, self.wakeups.collects.pop())
+            for one in self.wakeups.collects():
+                collect(self.context, one)
             return self.store.get(job_id).status in statuses
 
         wait_for(turn, lambda: f"{job_id} is {self.store.get(job_id).status}: {self.history(job_id)}")

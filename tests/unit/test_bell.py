@@ -63,7 +63,7 @@ def rung(answers: dict[str, Any], *changes: Applied) -> Heard:
 
 ASKED, COLLECT, DISPATCH = KEYS.dispatch_asked, KEYS.errands(COLLECTS), KEYS.errands(CONTROL)
 NOBODY_WAITS, HANDED_OVER, ON_ITS_WAY = [1, 1, 0], [1, 0, 0], [1, 1, 1]
-PUT = [f"RPUSH {COLLECT} job_1", f"SET {ASKED} 1 NX PX 1000", f"RPUSH {DISPATCH} all"]
+PUT = [f"LLEN {COLLECT}", f"SET {ASKED} 1 NX PX 1000", f"RPUSH {DISPATCH} all"]
 
 
 @pytest.mark.parametrize(
