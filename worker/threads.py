@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery.concurrency.thread import TaskPool
-from kombu.asynchronous import get_event_loop
+from kombu.asynchronous import Hub
 
 
 class Threads(TaskPool):  # type: ignore[misc]  # celery has no types
@@ -13,14 +13,17 @@ class Threads(TaskPool):  # type: ignore[misc]  # celery has no types
     second in which the only thread of a worker does nothing.
     """
 
+    def register_with_event_loop(self, loop: Hub) -> None:
+        """Celery does, before a message comes. Kombu's "current" loop is none once a connection was lost."""
+        self._loop = loop
+
     def on_apply(self, *args: Any, **named: Any) -> Any:
         applied = super().on_apply(*args, **named)
-        applied.f.add_done_callback(_wake_loop)  # called when Celery has crossed the task off
+        applied.f.add_done_callback(self._wake_loop)  # called when Celery has crossed the task off
         return applied
 
-
-def _wake_loop(_: object) -> None:
-    get_event_loop().call_soon(_nothing)  # a worker on Redis has one
+    def _wake_loop(self, _: object) -> None:
+        self._loop.call_soon(_nothing)
 
 
 def _nothing() -> None:
