@@ -48,9 +48,23 @@ def sweep(context: Context) -> None:
     """Look once at everything that is due."""
     _end_leases(context)
     _collect_again(context)
-    context.notifier.look()
-    forget_finished(context)
+    _aside("webhooks are told", context.notifier.look)
+    _aside("jobs are forgotten", partial(forget_finished, context))
     _ask(context)
+
+
+def _aside(what: str, work: Callable[[], object]) -> None:
+    """Whatever is wrong with it, the APIs are asked about the jobs all the same.
+
+    Raises:
+        StoreUnavailable: Redis does not answer.
+    """
+    try:
+        work()
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001  (a defect of ours)
+        _log.error("%s no further for now, by a defect (%s)", what, type(error).__name__)
 
 
 def _ask(context: Context) -> None:

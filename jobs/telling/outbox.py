@@ -7,6 +7,7 @@ comes due again by itself after a while: whoever took it may have died.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ from jobs.telling.webhooks import DELIVERIES_KEPT, OWN, Delivery, Webhook
 BATCH = 500
 # For a replay; longer than anything is tried.
 KEPT = timedelta(days=3)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,11 @@ class Outbox:
         known, now = webhooks(), to_ms(server_time(self._redis))
         pipeline = self._redis.pipeline(transaction=False)
         for notice_id, doc in zip(ids, docs, strict=True):
-            notice = None if doc is None else Notice.from_doc(notice_id, doc)
+            notice = None if doc is None else _read(notice_id, doc)
             lanes = [] if notice is None else _lanes(notice, known)
-            # One that is disabled may be enabled again, and then ask for what it missed.
-            keep = bool(lanes or (notice and any(one.is_for(notice) for one in known)))
+            # One that is disabled may be enabled again, and then ask for what it missed; so may who can read it.
+            missed = doc is not None if notice is None else any(one.is_for(notice) for one in known)
+            keep = missed or bool(lanes)
             keys = [self._keys.outbox, self._keys.told, self._keys.notices, self._keys.lanes]
             keys += map(self._keys.lane, lanes)
             self._hand_out_script(keys=keys, args=[notice_id, now, int(keep), *lanes], client=pipeline)
@@ -116,10 +120,10 @@ class Outbox:
                 pipeline.hget(self._keys.lane_tries(lane), notice_id)
                 pipeline.time()
                 doc, tries, time = pipeline.execute()
-            if doc is not None:
-                tried = None if tries is None else _tries(tries)
-                return Due(lane, Notice.from_doc(notice_id, doc), to_time(*time), tried)
-            self.drop(lane, notice_id)  # kept for so long and never delivered
+            if doc is None:
+                self.drop(lane, notice_id)  # kept for so long and never delivered
+            elif notice := _read(notice_id, doc):
+                return Due(lane, notice, to_time(*time), None if tries is None else _tries(tries))
         return None
 
     def _taken(self, lane: str, hold_seconds: float) -> str | None:
@@ -166,6 +170,17 @@ class Outbox:
         key = self._keys.webhook_log(due.webhook_id or OWN)
         pipeline.lpush(key, delivery.to_line())
         pipeline.ltrim(key, 0, DELIVERIES_KEPT - 1)
+
+
+def _read(notice_id: str, doc: bytes) -> Notice | None:
+    """One that cannot be read, by a defect or since a newer version wrote it, is told of in the log, and holds up none
+    of the others.
+    """
+    try:
+        return Notice.from_doc(notice_id, doc)
+    except (ValueError, LookupError, TypeError) as error:
+        _log.error("notice=%s cannot be read (%s); once it can: blendq webhook replay", notice_id, type(error).__name__)
+        return None
 
 
 def _lanes(notice: Notice, webhooks: Sequence[Webhook]) -> list[str]:

@@ -225,3 +225,22 @@ def test_what_nobody_takes_is_given_up_after_a_day(
     store.webhooks.replay(endpoint.ids[0])
     send_until(sending, lambda: statuses(store, webhook)[-1] == 200)
     assert len(set(endpoint.ids)) == 1, "a replay has the same id"
+
+
+def test_an_event_that_cannot_be_read_holds_up_none_of_the_others(
+    store: JobStore, client: redis.Redis, sender: Sender, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A newer version wrote them, say: one that is not handed out yet, and one that is."""
+    webhook = store.webhooks.add(endpoint.url)
+    for notice_id, place in (("msg_1", store.keys.outbox), ("msg_2", store.keys.lane(webhook.id))):
+        client.hset(store.keys.notices, notice_id, '{"type":"a secret"}')
+        client.zadd(place, {notice_id: 0})
+    client.sadd(store.keys.lanes, webhook.id)
+    add(store)
+    cancel(store, "job_1")
+    send_until(sender(), lambda: len(endpoint.received) == 2)
+    for notice_id in ("msg_1", "msg_2"):
+        assert f"notice={notice_id} cannot be read" in caplog.text
+    assert "a secret" not in caplog.text
+    assert client.zscore(store.keys.told, "msg_1"), "it may be replayed"
+    assert client.zscore(store.keys.lane(webhook.id), "msg_2"), "somebody else may read it"

@@ -99,3 +99,18 @@ def test_the_others_become_due(open_bench: Open, caplog: pytest.LogCaptureFixtur
     assert dispatch(bench.context) == 1
     assert bench.store.get("job_2").status is Status.RELEASED
     assert "job=job_1 cannot be read" in caplog.text
+
+
+def test_an_endpoint_that_cannot_be_read_keeps_no_job_from_being_asked_about(
+    open_bench: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = open_bench("plus", poll_min_seconds=0.05)
+    keys, client = bench.store.keys, bench.store._redis
+    client.hset(keys.webhooks, "wh_1", '{"id":"a secret"}')
+    client.zadd(keys.outbox, {"msg_1": 0})
+    bench.add()
+    assert bench.submit().status is Status.ACCEPTED
+    bench.work_until(Status.SUCCEEDED)
+    assert "webhooks are told no further for now, by a defect (ValidationError)" in caplog.text
+    assert "a secret" not in caplog.text
+    assert client.zcard(keys.outbox), "what is to be told waits"
