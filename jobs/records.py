@@ -171,23 +171,27 @@ class Records:
         return self._changes.newest()
 
     def campaign_page(self, campaign: str, after: int, count: int) -> tuple[list[Job], int | None]:
+        """As `campaign_ids`, the jobs themselves; forgotten ones are left out."""
+        ids, end = self.campaign_ids(campaign, after, count)
+        return [job for job in self.find_many(ids) if job], end
+
+    def campaign_ids(self, campaign: str, after: int, count: int) -> tuple[list[str], int | None]:
         """Some of the campaign's jobs, in the order they were enqueued.
 
         Args:
             campaign: its name.
             after: begin behind the job of this `order`.
-            count: how many at most; forgotten ones count too.
+            count: how many at most.
 
         Returns:
-            The jobs, and where the next page begins; None when this is the last one.
+            Their ids, and where the next page begins; None when this is the last one.
         """
         key = self.keys.campaign_jobs(campaign)
         with unavailable():
             found: Any = self._redis.zrange(
                 key, f"({after}", "+inf", byscore=True, offset=0, num=count, withscores=True
             )
-        jobs = self.find_many([to_text(job_id) for job_id, _ in found])
-        return [job for job in jobs if job], int(found[-1][1]) if len(found) == count else None
+        return [to_text(job_id) for job_id, _ in found], int(found[-1][1]) if len(found) == count else None
 
     def now(self) -> datetime:
         """The server's clock, the only one that counts."""

@@ -18,6 +18,7 @@ from jobs.net.download import Downloads
 from jobs.pictures.images import ImageStore
 from jobs.policy import Policy
 from jobs.queue import Wakeups
+from jobs.records import BEFORE_ALL
 from jobs.server import connect
 from jobs.settings import Settings
 from jobs.store import JobStore
@@ -57,6 +58,13 @@ class Activity:
             self.last_at = time.monotonic()
 
 
+@dataclass
+class Bookmark:
+    """How far a look through what is long has come: behind the job of this `order`."""
+
+    after: int = BEFORE_ALL
+
+
 @dataclass(frozen=True)
 class Context:
     """One of each, shared by all threads of a worker process."""
@@ -76,6 +84,8 @@ class Context:
     activity: Activity = field(default_factory=Activity)
     # Of jobs that were released by this process: most likely it claims them too.
     released: InHand = field(default_factory=lambda: InHand(MAX_RELEASED))
+    # Where the next look for jobs to forget begins (`worker.retention`).
+    forgetting: Bookmark = field(default_factory=Bookmark)
 
     @cached_property
     def apis(self) -> tuple[Upstream, ...]:

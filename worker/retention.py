@@ -45,30 +45,34 @@ def forget_finished(context: Context) -> int:
 
 def _forget_page(context: Context, campaign: str, age: timedelta) -> int:
     store = context.store
-    jobs, _ = store.campaign_page(campaign, BEFORE_ALL, PAGE)
+    ids, _ = store.campaign_ids(campaign, BEFORE_ALL, PAGE)
+    jobs = store.readable(ids)
     before = store.now() - age
-    if any(job.finished_at is None or job.finished_at > before for job in jobs):
-        return 0  # it was begun anew since somebody looked
+    if len(jobs) < len(ids) or any(job.finished_at is None or job.finished_at > before for job in jobs):
+        return 0  # it was begun anew since somebody looked, or is not known in full
     return store.delete([job.id for job in jobs], as_read=jobs)
 
 
 def _of_no_campaign(context: Context, before: datetime) -> Iterator[list[Job]]:
-    """Pages of those that may have been finished by then: they stand in the order in which they were enqueued."""
-    after: int | None = BEFORE_ALL
+    """Pages of those that were finished by then, in the order in which they were enqueued. From where the last look
+    ended: any number of those before may have to stay.
+    """
+    store, place = context.store, context.forgetting
     for _ in range(MAX_PAGES):
-        if after is None:
-            return
-        jobs, after = context.store.campaign_page(DEFAULT_CAMPAIGN, after, PAGE)
+        ids, after = store.campaign_ids(DEFAULT_CAMPAIGN, place.after, PAGE)
+        jobs = store.readable(ids)
         old = [job for job in jobs if job.created_at <= before]
         yield [job for job in old if job.finished_at is not None and job.finished_at <= before]
-        if len(old) < len(jobs):
+        if after is None or len(old) < len(jobs):  # those behind are younger
+            place.after = BEFORE_ALL
             return
+        place.after = after
 
 
 def _forget_single(context: Context, jobs: list[Job]) -> int:
     """A follow-up is nothing without its parent."""
     store = context.store
-    follow_ups = store.find_many([child for job in jobs for child in job.follow_ups])
-    needed = {child.follows.job_id for child in follow_ups if child and child.follows}
+    follow_ups = store.readable([child for job in jobs for child in job.follow_ups])
+    needed = {child.follows.job_id for child in follow_ups if child.follows}
     single = [job for job in jobs if job.id not in needed]
     return store.delete([job.id for job in single], as_read=single)

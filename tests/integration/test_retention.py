@@ -101,6 +101,34 @@ def test_jobs_without_a_campaign_go_one_by_one_and_parents_last(bench: Open) -> 
     assert store.get(waiting)
 
 
+def test_any_number_that_stay_hold_up_none_behind_them(bench: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first pages were all that was ever looked at: a thousand grids, say, whose follow-ups were enqueued later."""
+    monkeypatch.setattr(retention, "PAGE", 2)
+    monkeypatch.setattr(retention, "MAX_PAGES", 1)
+    made = bench(keep_finished_days=SOON_DAYS)
+    first, *between, last = add(made.store, "default", 6)
+    cancel(made.store, [last])
+    look_until(made, lambda: made.store.counts() == {"waiting": 5})
+    cancel(made.store, [first])
+    look_until(made, lambda: made.store.counts() == {"waiting": 4})
+    assert all(map(made.store.get, between))
+
+
+def test_what_cannot_be_read_stays_and_holds_up_nothing_else(bench: Open, caplog: pytest.LogCaptureFixture) -> None:
+    made = bench(keep_finished_days=SOON_DAYS)
+    store = made.store
+    parts = [add(store, campaign, 2) for campaign in ("default", "spoiled", "done")]
+    for job_ids in parts:
+        cancel(store, job_ids)
+    (spoiled, _), (other, whole), _ = parts
+    for job_id in (spoiled, other):
+        store._redis.hset(store.keys.job(job_id), "doc", '{"id":"a secret"}')
+    look_until(made, lambda: store.counts() == {"cancelled": 3})
+    assert store.get(whole), "a campaign goes whole, and so stays"
+    assert store.counts("default") == {"cancelled": 1}
+    assert f"job={spoiled} cannot be read" in caplog.text
+
+
 def test_nothing_is_forgotten_by_default(bench: Open) -> None:
     made = bench()
     cancel(made.store, add(made.store, "done"))
