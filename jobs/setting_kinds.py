@@ -4,31 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from jobs.net.addresses import parse_networks
 from jobs.net.signature import secret_bytes
 
+_LIKE_A_WEB_ADDRESS = "must look like https://host or https://host/path"
+_LIKE_REDIS = "must look like redis://user:password@host:6379/0, with %40 for an @ in the password"
+
+
+def _parts(value: str, like: str) -> SplitResult:
+    """Python's own words quote the address, which may have a password in it; ours do not."""
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018  (raises ValueError when it is not a number)
+    except ValueError:
+        raise ValueError(like) from None
+    return parts
+
 
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
+    parts = _parts(value, _LIKE_A_WEB_ADDRESS)
     if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in value):
-        raise ValueError("must look like https://host or https://host/path")
+        raise ValueError(_LIKE_A_WEB_ADDRESS)
     if parts.username or parts.password:
         raise ValueError("must not carry a user or password; use the setting for the key")
     if parts.query or parts.fragment:
         raise ValueError("must not carry a query or a fragment")
-    parts.port  # noqa: B018  (raises ValueError when the port is not a number)
     return value.rstrip("/")
 
 
 def _redis_url(value: str) -> str:
-    if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+    if _parts(value, _LIKE_REDIS).scheme not in ("redis", "rediss", "unix"):
         raise ValueError("must start with redis://, rediss:// or unix://")
     if not _is_understood(value):  # what the client says of it may quote the password
-        raise ValueError("must look like redis://user:password@host:6379/0, with %40 for an @ in the password")
+        raise ValueError(_LIKE_REDIS)
     return value
 
 

@@ -27,6 +27,21 @@ def test_settings_that_are_printed_show_no_secret() -> None:
     assert SESAME not in said
 
 
+@pytest.mark.parametrize("character", "＠：")
+@pytest.mark.parametrize("name", ["redis_url", "api_url", "public_url"])
+def test_an_address_of_characters_that_look_right_is_refused_without_its_password(name: str, character: str) -> None:
+    """As an input method for Chinese writes them; Python's own words quote the whole address."""
+    with pytest.raises(SettingsError, match=f"{name}: must look like") as refused:
+        Settings.load({f"BLENDQ_{name.upper()}": f"redis://me:{SESAME}{character}host:6379/0"})
+    assert SESAME not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_port_that_is_none_is_not_quoted() -> None:
+    with pytest.raises(SettingsError, match="api_url: must look like") as refused:
+        Settings.load({"BLENDQ_API_URL": f"https://me:{SESAME}"})
+    assert SESAME not in str(refused.value)
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_a_value_is_shown_by_no_error_and_by_none_behind_it(name: str) -> None:
     with pytest.raises(SettingsError) as refused:
