@@ -14,6 +14,7 @@ from jobs.job import Status
 from jobs.questions import Question
 from jobs.slots.circuit import Health
 from jobs.slots.flow import room
+from jobs.slots.gate import PUT_OFF_SECONDS
 from jobs.slots.pins import Pin, Queue, Routing, Way, door_at
 from jobs.slots.plan import Contender, Turn, next_in_turn
 from worker.context import Context
@@ -21,8 +22,6 @@ from worker.context import Context
 PAGE = 100
 # Looked at again with every tick, so a pause for one of our own reasons ends soon after its cause.
 OWN_PAUSE_SECONDS = 15.0
-# A job that cannot be read, or written, by a defect of ours, is tried again after so long.
-PUT_OFF_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 

@@ -22,6 +22,9 @@ from jobs.slots.pause import Pause, keep_pause
 from jobs.slots.pins import Queue
 from jobs.slots.plan import RANKS_A_PRIORITY
 
+# A job that cannot be read, or written, by a defect of ours, is tried again after so long.
+PUT_OFF_SECONDS = 60.0
+
 
 def rank(job: Job) -> int:
     """The score of a ready job: the lowest goes first. Strict by priority, the oldest first within one.
@@ -65,8 +68,13 @@ class Gate:
             with unavailable():
                 found: Any = self._redis.zrangebyscore(self._keys.later, "-inf", now, 0, page)
             ids = [to_text(one) for one in found]
+            jobs = self._readable(ids)
+            if unread := set(ids) - {job.id for job in jobs}:
+                until = now + int(PUT_OFF_SECONDS * 1000)
+                with unavailable():  # they stand before all others, and would be told of again and again
+                    self._redis.zadd(self._keys.later, dict.fromkeys(unread, until), xx=True)
             by_queue: dict[Queue, list[str | int]] = defaultdict(list)
-            for job in self._readable(ids):
+            for job in jobs:
                 by_queue[Queue.of(job)] += [job.id, rank(job)]
             ripened = sum(self._ripen(queue, ranks) for queue, ranks in by_queue.items())
             moved += ripened

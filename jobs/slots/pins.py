@@ -11,13 +11,14 @@ from jobs.upstreams import Upstream
 
 
 class Pin(NamedTuple):
-    """Empty where any will do. `upstream`: this one; `modes`: an account in one of them; `instance`: this account.
+    """Empty where any will do. `upstream`: this one; `modes`: an account in one of them, of which a newer version may
+    know more; `instance`: this account.
 
     As text it is part of a key's name, and empty where the pin is.
     """
 
     upstream: str = ""
-    modes: tuple[Mode, ...] = ()
+    modes: tuple[str, ...] = ()
     instance: str = ""
 
     def __str__(self) -> str:
@@ -38,7 +39,7 @@ class Pin(NamedTuple):
         if not text:
             return cls()
         upstream, modes, instance = text.split("|", 2)
-        return cls(upstream, tuple(Mode(one) for one in modes.split(",") if one), instance)
+        return cls(upstream, tuple(one for one in modes.split(",") if one), instance)
 
 
 ANY = Pin()

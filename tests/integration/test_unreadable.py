@@ -96,9 +96,25 @@ def test_the_others_become_due(open_bench: Open, caplog: pytest.LogCaptureFixtur
         client.zadd(keys.later, {job_id: (job.created_at - timedelta(seconds=1)).timestamp() * 1000})
     spoil(bench, "job_1")
     assert bench.store.gate.ripen(page=1) == 0, "it must come to an end where all of a page are so"
+    assert bench.store.gate.ripen(page=1) == 1, "as many as one likes hold up none behind them"
     assert dispatch(bench.context) == 1
     assert bench.store.get("job_2").status is Status.RELEASED
-    assert "job=job_1 cannot be read" in caplog.text
+    told = [record.getMessage() for record in caplog.records if "job=job_1" in record.getMessage()]
+    assert told == ["job=job_1 cannot be read (ValidationError)"], "once a minute, and not with each dispatch"
+    assert bench.store._redis.zscore(bench.store.keys.later, "job_1"), "it is looked at again"
+
+
+def test_what_a_newer_version_can_ask_of_an_account_keeps_no_queue_waiting(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    keys, client = bench.store.keys, bench.store._redis
+    bench.add("job_1")
+    spoil(bench, "job_1")
+    client.zrem(keys.ready("default"), "job_1")
+    client.zadd(keys.ready("default", "|DRAFT|"), {"job_1": 0})
+    client.sadd(keys.contenders, "default:|DRAFT|")
+    bench.add("job_2")
+    assert dispatch(bench.context) == 1
+    assert bench.store.get("job_2").status is Status.RELEASED
 
 
 def test_an_endpoint_that_cannot_be_read_keeps_no_job_from_being_asked_about(
