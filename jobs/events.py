@@ -90,9 +90,13 @@ class LeaseEnd:
     """The time is up in which whoever held the job had to move it."""
 
 
+# Who asked, where the picture's link had expired: the one that fetches the picture, and follows the fresh link itself.
+FETCHER = "collect"
+
+
 @dataclass(frozen=True)
 class TaskSeen:
-    """The API showed the task, by callback or when asked."""
+    """The API showed the task, by callback or when asked; `source` says who asked."""
 
     attempt: int
     task_id: str

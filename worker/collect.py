@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from jobs.attempt import Attempt, TaskStatus
-from jobs.events import Collected, CollectFailed, SeedTold
+from jobs.events import FETCHER, Collected, CollectFailed, SeedTold
 from jobs.job import Job, Picture, Status
 from jobs.net.download import DownloadError, LinkExpiredError
 from jobs.pictures.images import StoredImage
@@ -83,7 +83,7 @@ def _fresh_link(context: Context, job: Job, attempt: Attempt) -> str | None:
     answer = proxy.fetch(attempt.task_id)
     if not isinstance(answer, Found):
         return None
-    context.store.apply(job.id, seen(attempt.number, answer.task, "poll"))
+    context.store.apply(job.id, seen(attempt.number, answer.task, FETCHER))
     return answer.task.image_url if answer.task.status is TaskStatus.SUCCESS else None
 
 

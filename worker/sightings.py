@@ -11,7 +11,7 @@ def seen(attempt: int, view: TaskView, source: str) -> TaskSeen:
     Args:
         attempt: the attempt that the task belongs to.
         view: the task as the API shows it.
-        source: "callback" or "poll", for the history.
+        source: "callback", "poll" and so on, for the history.
     """
     return TaskSeen(
         attempt=attempt,

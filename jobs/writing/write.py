@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from jobs.content import content_id
 from jobs.doors import named
-from jobs.events import Act, Answer, Event, NoAnswer, Release, Retry, Reuse
+from jobs.events import FETCHER, Act, Answer, Event, NoAnswer, Release, Retry, Reuse, TaskSeen
 from jobs.history import line_of
 from jobs.job import Job, Status
 from jobs.keys import Keys
@@ -68,7 +68,7 @@ class Write(NamedTuple):
         sets, moves = moved(keys, before, after, now)
         own = [keys.job(after.id), keys.history(after.id), keys.campaign_counts(after.campaign), *sets]
         facts |= moves
-        if to_fetch(before, after):
+        if to_fetch(before, after) and not (isinstance(event, TaskSeen) and event.source == FETCHER):
             facts["fetch"] = True
         if change.follow_ups:
             own += _keys_of_new(keys, change.follow_ups)

@@ -54,6 +54,18 @@ def test_an_expired_link_is_renewed(open_bench: Open, expire: str | bool) -> Non
     assert bench.work_until(Status.SUCCEEDED, Status.PARKED).status is Status.SUCCEEDED
 
 
+def test_whoever_asked_for_a_fresh_link_follows_it_alone(open_bench: Open) -> None:
+    bench = open_bench("plus")
+    bench.faults(expire_links="once")
+    bench.add()
+    bench.submit()
+    wait_for(lambda: bench.sweep().status is Status.COLLECTING, lambda: str(bench.history()))
+    assert bench.wakeups.collects() == ["job_1"]
+    assert collect(bench.context, "job_1")
+    assert any("new link" in line for line in bench.history())
+    assert bench.wakeups.collects() == [], "another would fetch it at the same time"
+
+
 def test_a_fresh_link_of_a_task_that_still_runs_leads_to_a_preview_and_is_not_followed(
     open_bench: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
