@@ -60,8 +60,10 @@ def look(flow: Flow, seen: Reading, policy: Policy, limit: int | None = None) ->
         return _turned_away(flow, seen, policy, limit)
     if flow.trouble and seen.taken > flow.taken_seen:
         return _looked(flow, seen).but(trouble=0, closed_until=None)
-    if limit is not None or (flow.strays and not seen.working):
+    if limit is not None:
         return flow
+    if flow.strays and not seen.working:  # one goes ahead, unless it is still to be judged whether a raise was right
+        return _disproved(flow, seen) if flow.proving and seen.waiting else flow
     flow = _fresh(flow, seen)
     if flow.proving and flow.answered_at is None and seen.taken >= flow.judge_at_taken:
         flow = flow.but(answered_at=seen.now)

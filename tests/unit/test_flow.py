@@ -88,6 +88,15 @@ def test_jobs_that_wait_at_an_account_that_is_gone_stop_no_others(accounts: int,
     assert world.busy_share >= 0.9
 
 
+def test_nor_does_one_more_that_waits_when_a_raise_was_just_made() -> None:
+    """The last account that worked has gone as well: what comes back is found, and not hours later."""
+    raised = Flow(slots=4, strays=2, taken_seen=40, judge_at_taken=41)
+    seen = Reading(BEGINNING, held=3, waiting=3, taken=41)
+    flow = look(raised, seen, POLICY)
+    assert (room(raised, seen, POLICY), room(flow, seen, POLICY)) == (0, 1)
+    assert flow.strays == 2
+
+
 def test_an_api_that_others_fill_is_not_flooded_and_is_found_free_again() -> None:
     world = settled(accounts=4)
     for account in world.accounts:
@@ -268,6 +277,8 @@ def test_whatever_is_seen_one_job_can_go_at_last_and_never_more_than_there_are_s
     idle = Reading(BEGINNING + timedelta(days=1))
     idle = replace(idle, taken=flow.taken_seen, refused=flow.refused_seen, unsent=flow.unsent_seen)
     assert room(look(flow, idle, policy), idle, policy) >= 1
-    stuck = replace(idle, held=7, waiting=7)
-    later = replace(stuck, now=stuck.now + timedelta(seconds=STUCK_SECONDS))
-    assert room(look(look(flow, stuck, policy), later, policy), later, policy) == 1
+    for waiting in (1, flow.strays + 1, 7):
+        stuck = replace(idle, held=waiting, waiting=waiting)
+        later = replace(stuck, now=stuck.now + timedelta(seconds=STUCK_SECONDS))
+        free = room(look(look(flow, stuck, policy), later, policy), later, policy)
+        assert free == 1 or (free and waiting == 1)
