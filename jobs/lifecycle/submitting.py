@@ -15,6 +15,8 @@ from jobs.settings import OnQueued
 
 # The API works on it: what went wrong before no longer counts.
 UNDER_WAY = {"backoffs": 0, "lost_claims": 0, "retrying_since": None}
+# Nothing of its latest attempt has been accepted: the last byte is not out.
+_NOT_SENT = frozenset({Status.WAITING, Status.RELEASED, Status.SUBMITTING})
 
 
 def release(job: Job, event: events.Release, moment: Moment) -> Change | None:
@@ -57,10 +59,13 @@ def commit(job: Job, event: events.Commit, moment: Moment) -> Change | None:
 
 
 def answer(job: Job, event: events.Answer, moment: Moment) -> Change | None:
-    attempt = job.attempt
-    if attempt is None or attempt.number != event.attempt or attempt.answered_at is not None or in_conflict(job):
+    attempt = job.find_attempt(event.attempt)
+    if attempt is None or attempt.answered_at is not None or in_conflict(job):
         return None
-    if job.status is Status.SUBMITTING and event.kind not in events.TAKING:
+    latest = attempt.number == job.current
+    if not (latest or attempt.uncertain):
+        return None
+    if latest and job.status is Status.SUBMITTING and event.kind not in events.TAKING:
         return _refused(job, attempt, event, moment)
     if attempt.committed_at is None:
         return None
@@ -76,9 +81,9 @@ def answer(job: Job, event: events.Answer, moment: Moment) -> Change | None:
     )
     queued = job.queued_answers + (event.kind is AnswerKind.QUEUED)
     # Ordered again by a person meanwhile, and not sent again yet: what is known to be accepted now need not be.
-    in_time = job.status in (Status.WAITING, Status.RELEASED) and attempt.uncertain and event.task_id is not None
-    if in_time or job.status in (Status.COMMITTED, Status.UNSURE, Status.PARKED):
-        heard = job.but(queued_answers=queued, reason=None, finished_at=None)
+    in_time = job.status in _NOT_SENT and attempt.uncertain and event.task_id is not None
+    if in_time or (latest and job.status in (Status.COMMITTED, Status.UNSURE, Status.PARKED)):
+        heard = job.but(current=attempt.number, queued_answers=queued, reason=None, finished_at=None)
         return _first_news(heard, answered, event, moment)
     refused = attempt.uncertain and event.kind not in events.TAKING
     late = "; it came late" if attempt.uncertain else "; a callback was faster"

@@ -77,7 +77,7 @@ class Model:
                 self._claimed()
             case events.Commit(n) if self.status is U and n == self.current:
                 self.status, self.tries[n].committed = C, True
-            case events.Answer(n) if n == self.current and n in self.tries and not self.tries[n].answered:
+            case events.Answer(n) if n in self.tries and not self.tries[n].answered:
                 self._answered(event, tasks)
             case events.NoAnswer(n) if self.status is C and n == self.current:
                 self.status, self.lost = Status.UNSURE, 0
@@ -109,18 +109,21 @@ class Model:
         self.tries = {n: one for n, one in self.tries.items() if n not in free} | {self.current: Try()}
 
     def _answered(self, event: events.Answer, tasks: dict[str, Model]) -> None:
-        one = self.tries[event.attempt]
-        if self.conflict or (self.status is not U and not one.committed) or (self.status is U and event.kind in TAKING):
+        one, latest = self.tries[event.attempt], event.attempt == self.current
+        in_doubt = one.committed and not (one.refused or one.gone or one.task or one.seen)
+        uploaded = latest and self.status is U
+        if self.conflict or not (in_doubt or (latest and (uploaded or one.committed))):
+            return
+        if uploaded and event.kind in TAKING:
             return
         if event.task_id and self._conflicts(self.named(event.attempt, event.task_id), tasks):
             return
-        in_doubt = not (one.refused or one.gone or one.task or one.seen)
         one.answered, one.code = True, event.code
-        ordered_again = self.status in (W, R) and in_doubt and event.task_id
-        if self.status not in (U, C, Status.UNSURE, Status.PARKED) and not ordered_again:
+        ordered_again = self.status in (W, R, U) and in_doubt and event.task_id
+        if not ordered_again and not (latest and self.status in (U, C, Status.UNSURE, Status.PARKED)):
             one.task, one.refused = one.task or event.task_id, in_doubt and event.kind not in TAKING
         elif event.kind in TAKING and event.task_id:
-            one.task, self.lost = event.task_id, 0
+            one.task, self.lost, self.current = event.task_id, 0, event.attempt
             self.status = Status.ACCEPTED if event.kind is AnswerKind.ACCEPTED else Status.QUEUED
         else:
             one.refused, self.lost = True, 0

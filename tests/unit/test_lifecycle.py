@@ -232,18 +232,36 @@ def test_no_answer_is_unsure_and_then_parked_never_sent_again() -> None:
     assert (parked.job.status, parked.job.reason and parked.job.reason.kind) == (Status.PARKED, "unsure")
 
 
-@pytest.mark.parametrize("released", [False, True])
-def test_an_answer_that_comes_after_a_persons_retry_still_counts(released: bool) -> None:
+@pytest.mark.parametrize(
+    "since", [(), (events.Release("spare"),), (events.Release("spare"), events.Claim("w2"))], ids=len
+)
+def test_an_answer_that_comes_after_a_persons_retry_still_counts(since: tuple[Event, ...]) -> None:
     """I2: its worker was stopped for long. What is accepted is not sent again, and what was refused is no doubt."""
+    ordered = _lived(events.Retry(), *since, job=_given_up_as_unsure())
+    assert ordered.uncertain == 1
+    taken = _lived(events.Answer(1, AnswerKind.ACCEPTED, "t1", None, 1), job=ordered)
+    assert (taken.status, taken.current, taken.submissions) == (Status.ACCEPTED, 1, 1)
+    assert taken.upstream == "default", "where it was accepted"
+    assert advance(taken, events.Commit(2), Moment(START, 0.5, Policy())) is None, "its last byte stays where it is"
+    refused = _lived(events.Answer(1, AnswerKind.GIVEN_UP), job=ordered)
+    assert (refused.status, refused.uncertain) == (ordered.status, 0)
+
+
+def test_one_that_comes_after_it_was_sent_again_tells_what_was_paid_for() -> None:
+    again = _lived(events.Retry(), *UPLOADED[:2], events.Commit(2), job=_given_up_as_unsure())
+    taken = _lived(events.Answer(1, AnswerKind.ACCEPTED, "t1", None, 1), job=again)
+    assert (taken.status, taken.current, taken.submissions, taken.uncertain) == (Status.COMMITTED, 2, 1, 1)
+    refused = _lived(events.Answer(1, AnswerKind.GIVEN_UP), job=again)
+    assert (refused.status, refused.submissions, refused.uncertain) == (Status.COMMITTED, 0, 1)
+    settled = events.TaskSeen(1, "t1", TaskStatus.FAILURE)
+    assert _lived(settled, QUEUED_22, job=again) == _lived(settled, job=again), "nobody waits for it any more"
+
+
+def _given_up_as_unsure() -> Job:
     unsure = World(_lived(*UPLOADED, events.NoAnswer(1, "its worker was stopped")))
     parked = unsure.after(events.Deadline(), LATER, Policy())
     assert parked is not None
-    ordered = _lived(events.Retry(), *([events.Release("spare")] if released else []), job=parked.job)
-    assert (ordered.status, ordered.uncertain) == (Status.RELEASED if released else Status.WAITING, 1)
-    taken = _lived(events.Answer(1, AnswerKind.ACCEPTED, "t1", None, 1), job=ordered)
-    assert (taken.status, taken.current, taken.submissions) == (Status.ACCEPTED, 1, 1)
-    refused = _lived(events.Answer(1, AnswerKind.GIVEN_UP), job=ordered)
-    assert (refused.status, refused.uncertain) == (ordered.status, 0)
+    return parked.job
 
 
 def test_a_late_callback_brings_a_parked_job_back() -> None:

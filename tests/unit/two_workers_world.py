@@ -447,8 +447,10 @@ def _check_change(before: Job, event: Event, after: Job) -> None:
     begins = isinstance(event, events.Claim) or before.status is not Status.SUBMITTING
     if after.status is Status.SUBMITTING and begins and before.status is not Status.RELEASED:
         raise Violation("an upload began without a slot")
-    if isinstance(event, events.Answer | events.NoAnswer) and event.attempt != before.current:
-        raise Violation("an answer was taken for another attempt's")
+    if isinstance(event, events.Answer | events.NoAnswer):
+        others = set(range(1, before.claims + 1)) - {event.attempt}
+        if any(after.find_attempt(number) != before.find_attempt(number) for number in others):
+            raise Violation("an answer was taken for another attempt's")
     if any(after.upstream_of(number) != before.upstream_of(number) for number in range(1, before.claims + 1)):
         raise Violation("an attempt changed its API")
     if isinstance(event, events.Claim) and before.cancel_requested:
