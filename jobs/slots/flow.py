@@ -53,6 +53,7 @@ def look(flow: Flow, seen: Reading, policy: Policy, limit: int | None = None) ->
         policy: `waiting_per_running`, and the backoff's base and cap.
         limit: a number of slots that was set; None: it is to be found.
     """
+    flow = flow.by(seen.now)
     if limit is None:
         flow = _with_strays(flow, seen)
         seen = _but_strays(flow, seen)

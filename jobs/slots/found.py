@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
 START_SLOTS = 3
 CEILING_ANSWERS = 20
+# What differs by less may be two servers' clocks.
+CLOCK_STEP = timedelta(seconds=1)
 
 
 class Flow(BaseModel):
@@ -41,6 +43,13 @@ class Flow(BaseModel):
 
     def but(self, **changes: object) -> Flow:
         return self.model_copy(update=changes)
+
+    def by(self, now: datetime) -> Flow:
+        """Without the times of a clock that was set back since: they would be waited for until it has come as far."""
+        noted = [one for one in (self.looked_at, self.stuck_since) if one is not None]
+        if not noted or max(noted) <= now + CLOCK_STEP:
+            return self
+        return self.but(looked_at=None, closed_until=None, stuck_since=None, answered_at=self.answered_at and now)
 
 
 @dataclass(frozen=True)

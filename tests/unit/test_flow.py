@@ -218,6 +218,27 @@ def test_while_nothing_gets_there_jobs_go_one_by_one_and_less_and_less_often() -
     assert world.busy >= 0.9 * world.capacity
 
 
+@pytest.mark.parametrize("limit", [None, 4])
+def test_a_clock_that_is_set_back_closes_nothing_for_as_long(limit: int | None) -> None:
+    """What is enqueued meanwhile goes."""
+    then = BEGINNING + timedelta(days=1)
+    closed = look(Flow(), Reading(then, unsent=1), POLICY, limit)
+    closed = look(closed, Reading(then + timedelta(seconds=5), unsent=2), POLICY, limit)
+    assert room(closed, Reading(then + timedelta(seconds=5), unsent=2), POLICY, limit) == 0
+    back = Reading(BEGINNING, unsent=2)
+    assert room(look(closed, back, POLICY, limit), back, POLICY, limit) == 1, "one by one, as before"
+
+
+def test_nor_do_jobs_that_waited_before_it_was() -> None:
+    seen = Reading(BEGINNING + timedelta(days=1), held=2, waiting=2, taken=2)
+    flow = look(Flow(proving=False, waiting_seen=2, looked_at=BEGINNING), seen, POLICY)
+    assert (flow.stuck_since, flow.looked_at) == (seen.now, BEGINNING)
+    for seconds in (0, STUCK_SECONDS):
+        seen = replace(seen, now=BEGINNING + timedelta(seconds=seconds))
+        flow = look(flow, seen, POLICY)
+    assert room(flow, seen, POLICY) == 1
+
+
 def test_an_account_list_skips_the_ramp_and_never_stops_anything() -> None:
     full = Reading(BEGINNING, held=START_SLOTS, working=START_SLOTS, taken=START_SLOTS)
     raised = look(Flow(), replace(full, cores=30), POLICY)
