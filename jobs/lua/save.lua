@@ -26,12 +26,13 @@
 --            have), score, contender (its queue, when it is now ready), task_id and picture (to be claimed), content
 --            (its id, when the job has succeeded with it now, or has not after all), source (only with a reuse: the job
 --            that must have succeeded with it still), tally {name: delta}, there (the same, of what is at such a door),
---            answer (its kind, when a submission was answered), fetch (its picture is to be fetched), shown (only when people see another: campaign, status,
---            progress), untold (the job has ended, and no notice is given since there were no webhooks), notice (only
---            when the job has ended: id, doc, at in ms, and hook, whether the job brought an address along), finished
---            (only when it had not ended before; told when its campaign has no unfinished job any more: id, doc, at,
---            names of counts, and unfinished, how many of these are of unfinished jobs: the first ones), new (its
---            follow-ups that are to be created: campaign, queue, and for each of the jobs id, rank, order, doc)
+--            answer (its kind, when a submission was answered), fetch (its picture is to be fetched, by whoever is
+--            free), shown (only when people see another: campaign, status, progress), untold (the job has ended, and no
+--            notice is given since there were no webhooks), notice (only when the job has ended: id, doc, at in ms, and
+--            hook, whether the job brought an address along), finished (only when it had not ended before; told when
+--            its campaign has no unfinished job any more: id, doc, at, names of counts, and unfinished, how many of
+--            these are of unfinished jobs: the first ones), new (its follow-ups that are to be created: campaign,
+--            queue, and for each of the jobs id, rank, order, doc)
 --
 -- Returns for each job {"saved"}, {"stale"}, {"full"}, {"spent"}, {"conflict", the job that has the task or picture},
 -- {"untold"} when there are webhooks after all, {"void"} when the source has no such picture any more, or {"error", the
