@@ -14,7 +14,7 @@ from typing import Self
 
 from jobs.errors import ManifestError, RowProblem
 from jobs.report import source_name
-from jobs.request import BlendRequest
+from jobs.request import BlendRequest, is_data_url, is_web_address
 from producer.manifests.manifest import Row
 from producer.manifests.sources import Source
 
@@ -83,8 +83,12 @@ def _real(folder: str) -> str:
 
 
 def as_told(row: Row) -> Row:
-    """The row without what its pictures' names may carry: data, keys."""
-    return row.with_images(tuple(map(source_name, row.request.images)))
+    """The row without what its pictures' names may carry: data, keys. The names of files stay whole, however long."""
+    return row.with_images(tuple(map(_told, row.request.images)))
+
+
+def _told(image: str) -> str:
+    return source_name(image) if is_data_url(image) or is_web_address(image) else image
 
 
 def _content(row: Row) -> bytes:

@@ -13,6 +13,7 @@ from jobs.upstreams import check_named
 from ops.cli.run_options import FOLDER_OPTIONS
 from producer.manifests.folders import Folders, Pair
 from producer.manifests.sources import Addressed, ManifestFile, Repeated, Source
+from producer.results.export import ERRORS, RESULTS
 
 
 def source_of(
@@ -63,9 +64,15 @@ def _source(places: Sequence[Path], options: Mapping[str, Any], defaults: Mappin
 def keep_apart(places: Sequence[Path], out: Path) -> None:
     """
     Raises:
-        UsageError: the blends would be pictures of a folder, to be blended and paid for by the next run.
+        UsageError: the blends would be pictures of a folder, to be blended and paid for by the next run; or the results
+            would take the place of the manifest.
     """
     for place in places:
+        if os.path.realpath(place) in {os.path.realpath(out / name) for name in (RESULTS, ERRORS)}:
+            raise UsageError(
+                f"{place}: is where the results would be written; call the manifest otherwise, or choose another "
+                "folder with --out"
+            )
         if os.path.isdir(place) and os.path.realpath(place) == os.path.realpath(out):  # noqa: PTH112  (never raises)
             raise UsageError(
                 f"folder {out}: has the pictures to blend, and the same line again would blend the blends; choose "

@@ -30,6 +30,7 @@ from producer.results.gallery import Card, Gallery
 from producer.results.quarters import place_quarters
 from producer.results.table import Table
 
+RESULTS, ERRORS = "results.jsonl", "errors.jsonl"
 PAGE_JOBS = 500
 _NAME_FIELDS = ("custom_id", "id", "number")
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
@@ -124,8 +125,8 @@ def export(
         images: where the pictures are.
         out: the folder; made if it is missing. Other files in it are left alone.
         form: what is written beside, and the pictures' names.
-        sources: names of files in the folder that are blended: no blend takes the place of one. Else the next run
-            would find another picture there, and blend and pay anew.
+        sources: names of files in the folder that are blended: no blend, and no quarter of one, takes the place of
+            any. Else the next run would find another picture there, and blend and pay anew.
 
     Raises:
         BlendqError: the folder cannot be written. No picture is lost: the image store has them.
@@ -134,8 +135,8 @@ def export(
     with _disk_trouble(out), ExitStack() as stack:
         out.mkdir(parents=True, exist_ok=True)
         stack.enter_context(alone_in(out))
-        results = stack.enter_context(atomic_file(out / "results.jsonl"))
-        errors = stack.enter_context(atomic_file(out / "errors.jsonl"))
+        results = stack.enter_context(atomic_file(out / RESULTS))
+        errors = stack.enter_context(atomic_file(out / ERRORS))
         gallery = stack.enter_context(Gallery(out, images))
         table = Table(stack.enter_context(atomic_file(out / "results.csv"))) if form.table else None
         work = _Export(store, images, out, form, results, errors, gallery, table, set(map(compared, sources)))
@@ -208,8 +209,9 @@ class _Export:
 
     def _split(self, job: Job, name: str, file: str) -> list[str]:
         """The quarters' files, beside the picture's; none where it is too small for them."""
-        names = [self.names.claim(f"{name}.{quarter}", f"{job.id}.{quarter}") for quarter in range(1, 5)]
-        files = [name + Path(file).suffix for name in names]
+        owners = [f"{job.id}.{quarter}" for quarter in range(1, 5)]
+        names = [self.names.claim(f"{name}.{quarter}", owner) for quarter, owner in enumerate(owners, 1)]
+        files = [self._beside_sources(*each, Path(file).suffix) for each in zip(names, owners, strict=True)]
         return files if place_quarters(self.out / file, [self.out / one for one in files]) else []
 
     def _place(self, row: Row, job: Job, name: str) -> str | None:
@@ -219,14 +221,19 @@ class _Export:
         stored = self.images.find(job.picture.digest)
         if stored is None:
             return None
-        extension = EXTENSIONS[stored.media_type]
-        file = f"{name}.{extension}"
-        if compared(file) in self.sources:
-            file = f"{self.names.claim(f'{name}-blend', job.id)}.{extension}"
+        file = self._beside_sources(name, job.id, f".{EXTENSIONS[stored.media_type]}")
         if place_picture(stored, self.out / file, origin(job, row.request) if self.form.embed else None):
             self.written += 1
         else:
             self.unchanged += 1
+        return file
+
+    def _beside_sources(self, name: str, owner: str, suffix: str) -> str:
+        """The file of this name; of another one where a picture that is blended has it."""
+        while compared(file := name + suffix) in self.sources:
+            # Each time somebody else's: a name that is as long as may be only gets a number.
+            owner = f"{owner} instead of {name}"
+            name = self.names.claim(f"{name}-blend", owner)
         return file
 
     def _not_found(self, row: Row, job_id: str) -> None:

@@ -185,6 +185,18 @@ def test_bad_folders(folder: Folder, what: str) -> None:
     assert told.count("\n") == (2 if what == "a broken picture" else 1), "each trouble once"
 
 
+@pytest.mark.parametrize("name", ["results.jsonl", "errors.jsonl"])
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_results_take_the_place_of_no_manifest(folder: Folder, name: str, more: list[str]) -> None:
+    text = '{"images": ["../1.png", "../2.png"]}\n'
+    (folder.path / "out").mkdir()
+    folder.write(f"out/{name}", text)
+    (folder.path / "linked.jsonl").symlink_to(f"out/{name}")
+    for manifest in (f"out/{name}", "linked.jsonl"):
+        assert "is where the results would be written" in folder.refused(2, manifest, "--sandbox", *more)
+    assert (folder.path / "out" / name).read_text() == text
+
+
 BAD_OPTIONS = {
     "a budget without a price": (["--max-cost", "5"], "--max-cost needs the price"),
     "a budget below one": (["--max-cost", "0.1", "--price", "0.5"], "does not pay for one submission"),

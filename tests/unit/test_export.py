@@ -24,7 +24,7 @@ from jobs.actions import Action
 from jobs.errors import BlendqError, UsageError
 from jobs.job import Follows, Job, Reason, Status
 from jobs.pictures.images import ImageStore
-from producer.enqueued import Enqueued
+from producer.enqueued import Enqueued, as_told
 from producer.files import MAX_NAME_BYTES, Names, atomic_file, place_copy, safe_stem
 from producer.manifests.manifest import Row
 from producer.report import whole_record
@@ -231,6 +231,34 @@ def test_no_blend_takes_the_place_of_a_picture_that_is_blended(images: ImageStor
             done = export(with_jobs(enqueued.entries(), store), store, images, out, PLAIN, enqueued.sources)
             assert (done.written, lines(out / "results.jsonl")[0]["picture"]) == (written, "whale-blend.png")
     assert (out / "Whale.png").read_bytes() == png("red")
+
+
+@pytest.mark.parametrize("stem", ["whale", "w" * 180], ids=["short", "as long as may be"])
+def test_nor_does_another_name_of_a_blend_nor_a_quarter(images: ImageStore, out: Path, stem: str) -> None:
+    """Such pictures are what an earlier run has left, or somebody's own crops."""
+    out.mkdir(parents=True)
+    sources = [f"{name}.png" for name in (stem, f"{stem}-2", f"{stem}-blend"[:180], f"{stem[:178]}.2")]
+    for name in sources:
+        (out / name).write_bytes(png("red"))
+    (row, job_id), job = entry(images, 1, images=[str(out / name) for name in sources], custom_id=stem)
+    with Enqueued(out.parent, out) as enqueued:
+        enqueued.add(row, job_id)
+        store: Any = FakeStore([job])
+        for written in (1, 0):
+            done = export(with_jobs(enqueued.entries(), store), store, images, out, Form(split=True), enqueued.sources)
+            assert done.written == written
+    assert [(out / name).read_bytes() == png("red") for name in sources] == [True] * 4
+    (line,) = lines(out / "results.jsonl")
+    assert len({line["picture"], *line["quarters"]} - set(sources)) == 5
+    assert all((out / name).is_file() for name in (line["picture"], *line["quarters"]))
+
+
+def test_a_source_is_known_however_long_its_path(images: ImageStore, tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d" * 100] * 3)
+    (row, job_id), _ = entry(images, 1, images=[str(deep / "a.png"), str(deep / "b.png")])
+    with Enqueued(tmp_path, deep) as enqueued:
+        enqueued.add(as_told(row), job_id)
+        assert enqueued.sources == {"a.png", "b.png"}
 
 
 def test_editing_a_result_in_place_leaves_the_store_alone(images: ImageStore, out: Path) -> None:
