@@ -187,7 +187,7 @@ def _named(store: JobStore, name: str) -> str:
 @click.argument("actions", nargs=-1, required=True, metavar="ACTION...")
 @click.option("--again", is_flag=True, help="One more of each, though there is one; not of upscales.")
 @click.option("--wait", is_flag=True, help="Wait for the pictures, and print their files' names.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Wait at most so long.")
+@click.option("--timeout", type=Number(0, min_open=True), metavar="SECONDS", help="Wait at most so long.")
 @place_options
 def act_on_job(
     job_id: str,

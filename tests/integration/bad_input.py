@@ -123,6 +123,7 @@ HERE = [
     Command("submit 1.png 2.png --metadata []", BAD, "metadata must be an object"),
     Command("submit 1.png 2.png --notify-hook ftp://me", BAD, "must be an http:// or https:// address"),
     Command("submit 1.png 2.png --wait --timeout nan", USAGE, "nan is not a finite number"),
+    Command("job act job_none U1 --wait --timeout nan", USAGE, "nan is not a finite number"),
     Command("submit 1.png 2.png --campaign ../x", USAGE, "campaign '../x': a name is"),
     Command(["submit", "1.png", "2.png", "--idempotency-key", ""], USAGE, "an idempotency key is 1 to 255"),
     Command(["submit", "1.png", "2.png", "--custom-id", ""], BAD, "custom_id must have 1 or more characters"),
