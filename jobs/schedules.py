@@ -140,6 +140,10 @@ class Schedules:
         with unavailable():
             undone: Any = self._redis.zrangebyscore(self._keys.schedules_in_hand, "-inf", now, 0, 1, withscores=True)
             due: Any = self._redis.zrangebyscore(self._keys.schedules_next, "-inf", now, 0, 1, withscores=True)
+        # The earliest of both: what waits is looked at again and again, and would leave what is due no turn.
+        if due and not (undone and undone[0][1] < due[0][1]):
+            ((name, score),) = due
+            return self._take_due(to_text(name), int(score), until)
         if undone:
             ((name, score),) = undone
             taken = self._take_script(
@@ -147,9 +151,6 @@ class Schedules:
                 args=[to_text(name), int(score), until, to_text(name), until],
             )
             return Run.parse(to_text(name), from_ms(score)) if taken else None
-        if due:
-            ((name, score),) = due
-            return self._take_due(to_text(name), int(score), until)
         return None
 
     def _take_due(self, name: str, ms: int, until: int) -> Run | None:
@@ -192,5 +193,7 @@ def _still_needed(lines: Sequence[bytes]) -> Sequence[bytes]:
     """
     if len(lines) < KEPT_RUNS:
         return []
-    enqueued = [line for line in lines if Ran.model_validate_json(line).outcome is Outcome.ENQUEUED]
-    return enqueued if enqueued == [lines[0]] else []
+    runs = [(Ran.model_validate_json(line), line) for line in lines]
+    enqueued = [(ran.at, line) for ran, line in runs if ran.outcome is Outcome.ENQUEUED]
+    # Not by its place: one that was put at the end for this reason is older than what stands before it.
+    return [line for _, line in sorted(enqueued)[-1:] if line == lines[0]]

@@ -72,9 +72,12 @@ class Scheduler:
 
     def perform(self, schedule: Schedule, run: Run) -> Ran | None:
         """What becomes of a run that was taken; None when it is to be looked at again later."""
+        # The rest of what somebody began belongs to it, however late, and whatever the run before is at by now.
+        if self._begun(schedule, run):
+            return self._carry_out(schedule, run)
         # Of one that waits for another, as long as somebody looks at it, nobody can say that nobody was there.
         late = (self._schedules.now() - (run.held_until or run.at)).total_seconds()
-        if late > max(schedule.catch_up_seconds, PROMPT_SECONDS) and not self._begun(schedule, run):
+        if late > max(schedule.catch_up_seconds, PROMPT_SECONDS):
             return Ran(at=run.at, outcome=Outcome.MISSED, message=f"nobody was there until {late:.0f} s later")
         if schedule.overlap is not Overlap.ALLOW:
             # Of a run that somebody has in hand nobody knows yet what becomes of it: nor whether to leave this one out.
@@ -104,7 +107,7 @@ class Scheduler:
         return Ran(at=run.at, outcome=Outcome.ENQUEUED, campaign=campaign, jobs=count)
 
     def _begun(self, schedule: Schedule, run: Run) -> bool:
-        """Whether somebody enqueued a part of it, and was lost: the rest belongs to it, however late."""
+        """Whether somebody enqueued a part of it, and was lost."""
         return self._producer.store.campaign_began(schedule.campaign_of(run.at)) is not None
 
     def _unfinished_before(self, schedule: Schedule, run: Run) -> str | None:

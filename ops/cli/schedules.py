@@ -16,6 +16,7 @@ from jobs.errors import UsageError
 from jobs.report import rfc3339
 from jobs.schedule import Outcome, Overlap, Ran, Schedule
 from jobs.schedules import Run, Schedules
+from ops.cli import INTERRUPTED
 from ops.cli.output import data_dir_option, print_json
 from ops.cli.place import Place, place_options
 from ops.cli.values import Number
@@ -151,10 +152,16 @@ def run_schedule(name: str, sandbox: str | None, data_dir: Path | None, as_json:
     """Begin a run now, beside those of the clock."""
     from producer.scheduler import Scheduler  # noqa: PLC0415  (loads more than the other commands need)
 
-    with _open(Place(data_dir, sandbox)) as (producer, schedules):
+    place, interrupted = Place(data_dir, sandbox), False
+    with _open(place) as (producer, schedules):
         found = schedules.get(name).model_copy(update={"overlap": Overlap.ALLOW})
         run = Run(name, schedules.now())
-        ran = Scheduler(producer, schedules).perform(found, run)
+        try:
+            ran = Scheduler(producer, schedules).perform(found, run)
+        except KeyboardInterrupt:
+            if producer.store.campaign_began(found.campaign_of(run.at)) is None:
+                raise
+            interrupted, ran = True, _interrupted(found, run, place)
         if ran is None:
             raise UsageError("the run is not over")
         schedules.done(run, ran)
@@ -162,7 +169,19 @@ def run_schedule(name: str, sandbox: str | None, data_dir: Path | None, as_json:
         print_json({"name": name, **_ran_json(ran)})
     else:
         click.echo(f"{name}: {ran.outcome}, {ran.message or f'{ran.jobs} jobs as campaign {ran.campaign}'}")
+    if interrupted:
+        return INTERRUPTED
     return FAILED if ran.outcome is Outcome.FAILED else 0
+
+
+def _interrupted(one: Schedule, run: Run, place: Place) -> Ran:
+    """The same command again would not go on with it: each run is a campaign of its own."""
+    campaign = one.campaign_of(run.at)
+    words = (
+        f"interrupted; what was enqueued goes on as campaign {campaign}, and the same command again enqueues all anew. "
+        f"To give it up: blendq campaign cancel {campaign}{place.options}"
+    )
+    return Ran(at=run.at, outcome=Outcome.FAILED, campaign=campaign, message=words)
 
 
 def _tell(schedules: Schedules, one: Schedule, words: str, as_json: bool) -> int:

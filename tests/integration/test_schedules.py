@@ -10,14 +10,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.errors import RowProblem, ScheduleNotFound
-from jobs.job import Status
-from jobs.schedule import Outcome, Overlap, Schedule
+from jobs.job import Job, Status
+from jobs.schedule import Outcome, Overlap, Ran, Schedule
 from jobs.schedules import KEPT_RUNS, Run, Schedules
 from jobs.server import to_ms, to_text
 from jobs.settings import Settings
@@ -116,9 +117,13 @@ def test_a_run_that_comes_too_late_is_left_out(blends: Producer, schedules: Sche
 def test_what_was_begun_in_time_is_finished_however_late(
     blends: Producer, schedules: Schedules, manifest: Path
 ) -> None:
+    """And though jobs of the run before were tried again meanwhile."""
     one = put(schedules, manifest, "begun", catch_up_seconds=1)
-    run = Run("begun", _ms(schedules.now() - timedelta(hours=1)))
-    blends.enqueue(Scheduler(blends, schedules)._requests(manifest)[0], campaign=one.campaign_of(run.at))
+    before, run = (Run("begun", _ms(schedules.now() - timedelta(hours=hours))) for hours in (2, 1))
+    request = Scheduler(blends, schedules)._requests(manifest)[0]
+    for each in (before, run):
+        blends.enqueue(request, campaign=one.campaign_of(each.at))
+    schedules.done(before, Ran(at=before.at, outcome=Outcome.ENQUEUED, campaign=one.campaign_of(before.at)))
     ran = Scheduler(blends, schedules).perform(one, run)
     assert ran is not None
     assert (ran.outcome, ran.jobs) == (Outcome.ENQUEUED, 2)
@@ -160,6 +165,18 @@ def test_a_queued_run_begins_when_the_one_before_is_finished(
     assert scheduler.perform(one, second) is not None
 
 
+def test_runs_that_wait_leave_others_their_turn(blends: Producer, schedules: Schedules, manifest: Path) -> None:
+    """Thousands may, after a weekend of one a minute; each is looked at again as soon as all of them were."""
+    one = put(schedules, manifest, "crowded", overlap="queue")
+    put(schedules, manifest, "prompt", due := schedules.now() - timedelta(minutes=1))
+    for seconds in range(10):
+        run = Run(one.name, _ms(due - timedelta(hours=1, seconds=seconds)))
+        late = due + timedelta(seconds=seconds - 5)
+        schedules._redis.zadd(schedules._keys.schedules_in_hand, {run.name: to_ms(late)})
+    taken = [found.schedule for _ in range(10) if (found := schedules.take())]
+    assert taken.index("prompt") == 5, "in the order in which they were to be seen to"
+
+
 @pytest.mark.parametrize("overlap", [Overlap.SKIP, Overlap.QUEUE])
 def test_a_run_waits_until_it_is_known_what_becomes_of_the_one_before(
     blends: Producer, schedules: Schedules, manifest: Path, overlap: Overlap
@@ -193,6 +210,20 @@ def test_however_many_runs_were_left_out_the_one_before_is_not_forgotten(
     runs = schedules.runs("long")
     assert [ran.outcome for ran in runs] == [Outcome.ENQUEUED] + [Outcome.SKIPPED] * (KEPT_RUNS - 1)
     assert runs == sorted(runs, key=lambda ran: ran.at), "the oldest first"
+
+
+def test_the_run_before_is_the_latest_one_and_not_one_that_was_kept_before(
+    schedules: Schedules, manifest: Path
+) -> None:
+    one = put(schedules, manifest, "latest")
+    begin = _ms(schedules.now())
+    enqueued = (0, KEPT_RUNS)
+    for number in range(2 * KEPT_RUNS + 2):
+        at = begin + timedelta(seconds=number)
+        outcome = Outcome.ENQUEUED if number in enqueued else Outcome.SKIPPED
+        schedules.done(Run(one.name, at), Ran(at=at, outcome=outcome))
+    found = [ran.at for ran in schedules.runs(one.name) if ran.outcome is Outcome.ENQUEUED]
+    assert begin + timedelta(seconds=KEPT_RUNS) in found
 
 
 def _other(schedules: Schedules, run: Run) -> str:
@@ -330,6 +361,32 @@ def test_the_life_of_a_schedule_at_the_command_line(
     for job in blends.campaign(ran["campaign"]).jobs():
         succeed(blends, job.id)
         assert blends.get(job).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("enqueued", [0, 1])
+def test_a_run_that_a_person_interrupts_says_what_became_of_it(
+    call: Any, blends: Producer, schedules: Schedules, manifest: Path, monkeypatch: pytest.MonkeyPatch, enqueued: int
+) -> None:
+    """The same command again is another run, in which what was enqueued would be paid for once more."""
+    name = f"hasty-{enqueued}"
+    put(schedules, manifest, name)
+    enqueue_many = Producer.enqueue_many
+
+    def some(*args: Any, **kwargs: Any) -> Iterator[Job]:
+        yield from islice(enqueue_many(*args, **kwargs), enqueued)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Producer, "enqueue_many", some)
+    done = call("schedule", "run", name)
+    campaigns = [campaign for campaign, _ in blends.store.campaigns() if campaign.startswith(name)]
+    assert done.code == 130
+    assert ("the same command again goes on" in done.err) == (not enqueued)
+    assert [(ran.outcome, ran.campaign) for ran in schedules.runs(name)] == [
+        (Outcome.FAILED, campaign) for campaign in campaigns
+    ]
+    for campaign in campaigns:
+        assert f"goes on as campaign {campaign}" in done.out
+        assert f"blendq campaign cancel {campaign} --data-dir" in done.out
 
 
 @pytest.mark.parametrize(
