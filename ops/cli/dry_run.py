@@ -32,12 +32,14 @@ _DATA_URL_BYTES = len('"data:image/jpeg;base64,",')
 
 @dataclass
 class Forecast:
-    """Rows by what a run would do with them, and what that takes. `enqueued` are known and not finished, `reused` are
-    new and get the pictures of other campaigns, `follow_ups` are those that are not there yet.
+    """Rows by what a run would do with them, and what that takes. `enqueued` are known and not finished, `unpaid` those
+    of them that nothing is, or may be, paid for yet; `reused` are new and get the pictures of other campaigns,
+    `follow_ups` are those that are not there yet.
     """
 
     new: int = 0
     enqueued: int = 0
+    unpaid: int = 0
     done: int = 0
     reused: int = 0
     duplicate: int = 0
@@ -46,6 +48,10 @@ class Forecast:
     bytes_to_send: int = 0
     at_once: int = START_SLOTS
     problem: ManifestError | None = field(default=None, repr=False)
+
+    @property
+    def to_pay(self) -> int:
+        return self.new + self.unpaid + self.follow_ups
 
     def numbers(self, settings: Settings) -> dict[str, Any]:
         """As JSON; estimates are of the new rows, those that are not finished, and the follow-ups to come."""
@@ -57,7 +63,7 @@ class Forecast:
             "follow_ups": self.follow_ups,
             "bytes_to_send": self.bytes_to_send,
             "at_once": self.at_once,
-            "cost": None if price is None else round((self.new + self.follow_ups) * price, 6),
+            "cost": None if price is None else round(self.to_pay * price, 6),
             "seconds": math.ceil((to_do + self.follow_ups) / self.at_once) * settings.seconds_per_job,
         }
 
@@ -127,17 +133,23 @@ def _add(found: Forecast, fresh: Mapping[str, Row], producer: Producer | None, s
     found.done += sum(job is not None and job.status.final for job in known)
     found.enqueued += sum(job is not None and not job.status.final for job in known)
     new = [row for row, job in zip(fresh.values(), known, strict=True) if job is None]
-    for row in _not_reused(new, producer, found) if producer and reuse else new:
-        found.new += 1
-        found.bytes_to_send += sum(map(sizes.sent, row.request.images))
+    waiting = [row for row, job in zip(fresh.values(), known, strict=True) if job is not None and _unpaid(job)]
+    if producer and reuse:
+        all_new, new, waiting = len(new), _not_reused(new, producer), _not_reused(waiting, producer)
+        found.reused += all_new - len(new)
+    found.new += len(new)
+    found.unpaid += len(waiting)
+    found.bytes_to_send += sum(sizes.sent(image) for row in (*new, *waiting) for image in row.request.images)
 
 
-def _not_reused(rows: Sequence[Row], producer: Producer, found: Forecast) -> list[Row]:
+def _unpaid(job: Job) -> bool:
+    return not (job.status.final or job.submissions or job.uncertain)
+
+
+def _not_reused(rows: Sequence[Row], producer: Producer) -> list[Row]:
     """The rows for which no other campaign has a picture; further blends of a row are wanted for themselves."""
     others = producer.reusable([row.request for row in rows])
-    left = [row for row, other in zip(rows, others, strict=True) if other is None or row.take > 1]
-    found.reused += len(rows) - len(left)
-    return left
+    return [row for row, other in zip(rows, others, strict=True) if other is None or row.take > 1]
 
 
 def _to_come(request: BlendRequest, job: Job | None) -> int:
@@ -168,14 +180,14 @@ def report(found: Forecast, campaign: str, settings: Settings, as_json: bool) ->
     if as_json:
         print_json(numbers)
     else:
-        print_pairs(_words(numbers, settings))
+        print_pairs(_words(found, numbers, settings))
     if found.problem is None:
         return 0
     error(str(found.problem))
     return found.problem.exit_code
 
 
-def _words(numbers: Mapping[str, Any], settings: Settings) -> dict[str, object]:
+def _words(found: Forecast, numbers: Mapping[str, Any], settings: Settings) -> dict[str, object]:
     how = f"{numbers['at_once']} at once, {settings.seconds_per_job:g} s each"
     words: dict[str, object] = {
         "campaign": numbers["campaign"],
@@ -194,5 +206,5 @@ def _words(numbers: Mapping[str, Any], settings: Settings) -> dict[str, object]:
         del words["reused"]
     cost = "unknown: give --price, or set BLENDQ_PRICE_PER_JOB"
     if numbers["cost"] is not None:
-        cost = f"{numbers['cost']:,.2f} ({numbers['new'] + numbers['follow_ups']} at {settings.price_per_job:g})"
+        cost = f"{numbers['cost']:,.2f} ({found.to_pay} at {settings.price_per_job:g})"
     return words | {"cost": cost, "": "nothing was enqueued or sent"}
