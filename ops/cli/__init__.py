@@ -12,6 +12,7 @@ from importlib.metadata import version
 import click
 
 from jobs.errors import BlendqError
+from ops.cli.output import print_any_name
 from ops.closed_streams import replace_closed_streams
 from ops.notes import error, note
 
@@ -95,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         the exit code; see `cli`.
     """
     replace_closed_streams()
+    print_any_name()
     arguments, debug = _prepared(sys.argv[1:] if argv is None else argv)
     try:
         code = cli.main(args=arguments, prog_name="blendq", standalone_mode=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from jobs.job import Status
 from jobs.settings import Settings
 from ops import cli as cli_module
 from ops.cli import COMMANDS, cli, main
-from ops.cli.output import duration
+from ops.cli.output import duration, print_json
 from ops.cli.progress import Progress, finished, in_flight, total
 from ops.cli.settings import describe
 from ops.local import SANDBOX_DEFAULTS, SandboxChoice, sandbox_settings
@@ -103,6 +104,21 @@ def test_debug_shows_where_it_came_from(
     fail_with(ZeroDivisionError("x"), monkeypatch)
     assert main(words) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_name_of_a_file_need_not_be_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with such a folder for its results did all its work, and ended with an unexpected error."""
+
+    @click.command()
+    def failing() -> None:
+        print_json({"out": "o\udcfft"})
+
+    out = io.BytesIO()
+    fail_with(ZeroDivisionError(), monkeypatch)
+    monkeypatch.setitem(globals(), "failing", failing)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="utf-8", errors="strict"))
+    assert main(["fail"]) == 0
+    assert json.loads(out.getvalue()) == {"out": "o\udcfft"}
 
 
 def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
