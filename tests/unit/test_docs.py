@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+from http import HTTPStatus
 from pathlib import Path
 
 import click
@@ -119,6 +120,18 @@ def test_manifests(block: Block, tmp_path: Path) -> None:
     path.write_text(block.text)
     for row in load_manifest(path):
         assert all(Path(image).is_file() for image in row.request.images), row
+
+
+def test_every_problem_that_the_http_api_tells_is_in_its_document() -> None:
+    told = (ROOT / "docs" / "http-api.md").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "producer" / "api").glob("*.py"))
+    codes = {(HTTPStatus[status].value, code) for status, code in re.findall(r'HTTPStatus\.(\w+), "(\w+)"', sources)}
+    assert len(codes) > 15
+    rows = [cells.split("|") for cells in told.splitlines() if re.match(r"\| [0-9, ]+ \| `", cells)]
+    listed = {
+        (int(status), code) for row in rows for status in row[1].split(",") for code in row[2].strip(" `").split("`, `")
+    }
+    assert codes - listed == {(400, "hung_up")}, "of which nobody is told"
 
 
 @pytest.mark.parametrize("block", of("python"))
