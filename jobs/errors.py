@@ -12,6 +12,7 @@ BlendqError
 ├── JobNotFound
 ├── CampaignNotFound
 ├── ScheduleNotFound
+├── ScheduleUnreadable         made by a newer version, or with a time zone that is not known here
 ├── WebhookNotFound
 ├── PictureMissing             a stored picture is gone from the image store
 ├── PictureUnreadable          it is there, and cannot be read now (retryable)
@@ -114,6 +115,21 @@ class CampaignNotFound(BlendqError):
 
 class ScheduleNotFound(BlendqError):
     code = "schedule_not_found"
+
+
+class ScheduleUnreadable(BlendqError):
+    code = "schedule_unreadable"
+
+    def __init__(self, name: str, why: str) -> None:
+        """
+        Args:
+            name: of the schedule.
+            why: in plain words.
+        """
+        super().__init__(
+            f"schedule {name!r} cannot be read here: {why}. Mend that (was it made by a newer version, or where more "
+            f"time zones are known?); or forget it: blendq schedule remove {name}"
+        )
 
 
 class WebhookNotFound(BlendqError):

@@ -7,15 +7,18 @@ its jobs have ids of their content and of the run's time, so that nothing is enq
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import redis
+from pydantic import ValidationError
 
-from jobs.errors import ScheduleNotFound
+from jobs.errors import ScheduleNotFound, ScheduleUnreadable
 from jobs.keys import Keys
+from jobs.plain_words import in_plain_words
 from jobs.schedule import Outcome, Ran, Schedule
 from jobs.server import from_ms, lua, server_time, to_bytes, to_ms, to_text, unavailable
 
@@ -98,18 +101,23 @@ class Schedules:
         """
         Raises:
             ScheduleNotFound: there is none of this name.
+            ScheduleUnreadable: there is, and it cannot be read here.
         """
         with unavailable():
             doc: Any = self._redis.hget(self._keys.schedules, name)
         if doc is None:
-            raise ScheduleNotFound(f"there is no schedule {name!r}; `blendq schedule list` shows what there is")
-        return Schedule.model_validate_json(to_bytes(doc))
+            raise _not_found(name)
+        return _read(doc)
 
     def all(self) -> list[Schedule]:
-        """Every schedule, by name."""
+        """Every schedule, by name.
+
+        Raises:
+            ScheduleUnreadable: one of them cannot be read here.
+        """
         with unavailable():
             docs: Any = self._redis.hvals(self._keys.schedules)
-        return sorted(map(Schedule.model_validate_json, docs), key=lambda one: one.name)
+        return sorted(map(_read, docs), key=lambda one: one.name)
 
     def remove(self, name: str) -> None:
         """Forget it. The jobs of its runs stay.
@@ -117,13 +125,14 @@ class Schedules:
         Raises:
             ScheduleNotFound: there is none of this name.
         """
-        self.get(name)
         with unavailable():
             pipeline = self._redis.pipeline()
             pipeline.hdel(self._keys.schedules, name)
             pipeline.zrem(self._keys.schedules_next, name)
             pipeline.delete(self._keys.schedule_runs(name))
-            pipeline.execute()
+            removed, *_ = pipeline.execute()
+        if not removed:
+            raise _not_found(name)
 
     def runs(self, name: str) -> list[Ran]:
         """What became of its last runs, the oldest first."""
@@ -134,7 +143,12 @@ class Schedules:
     # Doing them ------------------------------------------------------------------------------------------------
 
     def take(self) -> Run | None:
-        """A run that is due, or that whoever had it in hand left undone; ours for a while. None: nothing to do."""
+        """A run that is due, or that whoever had it in hand left undone; ours for a while. None: nothing to do.
+
+        Raises:
+            ScheduleNotFound: it was removed in this very moment.
+            ScheduleUnreadable: the schedule that is due cannot be read here; the others have their turn meanwhile.
+        """
         now = to_ms(self.now())
         until = now + int(IN_HAND_SECONDS * 1000)
         with unavailable():
@@ -155,7 +169,12 @@ class Schedules:
 
     def _take_due(self, name: str, ms: int, until: int) -> Run | None:
         run = Run(name, from_ms(ms))
-        coming = to_ms(self.get(name).next_after(run.at))
+        try:
+            coming = to_ms(self.get(name).next_after(run.at))
+        except ScheduleUnreadable:
+            with unavailable():
+                self._redis.zadd(self._keys.schedules_next, {name: until}, xx=True)
+            raise
         with unavailable():
             taken = self._take_script(
                 keys=[self._keys.schedules_next, self._keys.schedules_in_hand], args=[name, ms, coming, run.name, until]
@@ -185,6 +204,17 @@ class Schedules:
             pipeline.rpush(key, ran.model_dump_json(exclude_defaults=True), *_still_needed(lines))
             pipeline.ltrim(key, -KEPT_RUNS, -1)
             pipeline.execute()
+
+
+def _not_found(name: str) -> ScheduleNotFound:
+    return ScheduleNotFound(f"there is no schedule {name!r}; `blendq schedule list` shows what there is")
+
+
+def _read(doc: Any) -> Schedule:
+    try:
+        return Schedule.model_validate_json(to_bytes(doc))
+    except ValidationError as error:
+        raise ScheduleUnreadable(json.loads(to_bytes(doc))["name"], in_plain_words(error)) from error
 
 
 def _still_needed(lines: Sequence[bytes]) -> Sequence[bytes]:

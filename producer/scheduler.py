@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from jobs.errors import BlendqError, ManifestError, ScheduleNotFound, StoreUnavailable
+from jobs.errors import BlendqError, ManifestError, ScheduleNotFound, ScheduleUnreadable, StoreUnavailable
 from jobs.request import BlendRequest
 from jobs.schedule import Outcome, Overlap, Ran, Schedule
 from jobs.schedules import IN_HAND_SECONDS, Run, Schedules
@@ -41,7 +41,9 @@ class Scheduler:
         self._schedules = schedules
 
     def run(self, leaving: threading.Event) -> None:
-        """Until `leaving` is set. What cannot be done now, since Redis is away, is done later."""
+        """Until `leaving` is set. What cannot be done now, since Redis is away, or a schedule cannot be read, is done
+        later.
+        """
         trace = look_file(self._producer.settings)
         while not leaving.is_set():
             try:
@@ -50,11 +52,18 @@ class Scheduler:
             except StoreUnavailable as error:
                 _log.warning("schedules wait: %s", error)
                 busy = False
+            except ScheduleUnreadable as error:
+                _log.error("%s", error)
+                busy = True
             if not busy:
                 leaving.wait(LOOK_SECONDS)
 
     def step(self) -> bool:
-        """Do one run, if one is due; returns whether there was one."""
+        """Do one run, if one is due; returns whether there was one.
+
+        Raises:
+            ScheduleUnreadable: its schedule cannot be read here; it is tried again in half a minute.
+        """
         try:
             run = self._schedules.take()
         except ScheduleNotFound:

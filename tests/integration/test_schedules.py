@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -311,6 +312,35 @@ def test_what_nobody_expected_fails_its_run_and_holds_up_no_other(
     (ran,) = schedules.runs("unexpected")
     assert (ran.outcome, ran.message) == (Outcome.FAILED, "unexpected KeyError; the scheduler's log tells more")
     assert not scheduler.step(), "it is over"
+
+
+@pytest.mark.parametrize("odd", [{"timezone": "Mars/Olympus"}, {"from": "a newer version"}])
+def test_a_schedule_that_cannot_be_read_holds_up_no_other(
+    call: Any, blends: Producer, schedules: Schedules, manifest: Path, odd: dict[str, str]
+) -> None:
+    """It ended one scheduler after the other, and `blendq up` with them; nor could it be removed."""
+    begun = put(schedules, manifest, "begun")
+    schedules._redis.zadd(schedules._keys.schedules_in_hand, {Run("begun", _ms(schedules.now())).name: 0})
+    put(schedules, manifest, "other", schedules.now() - timedelta(seconds=1))
+    for one in (begun, put(schedules, manifest, "odd", schedules.now() - timedelta(seconds=2))):
+        doc = json.dumps(json.loads(one.model_dump_json()) | odd)
+        schedules._redis.hset(schedules._keys.schedules, one.name, doc)
+    leaving = threading.Event()
+    scheduler = threading.Thread(target=Scheduler(blends, schedules).run, args=[leaving])
+    scheduler.start()
+    try:
+        wait_for(lambda: bool(schedules.runs("other")), lambda: "the other does not run")
+    finally:
+        leaving.set()
+        scheduler.join()
+    assert outcomes(schedules, "other") == [Outcome.ENQUEUED]
+    listed = call("schedule", "list")
+    assert listed.code == 1
+    assert "cannot be read here: " in listed.err
+    for name in ("begun", "odd"):
+        assert f"schedule {name!r} cannot be read here: " in call("schedule", "show", name).err
+        assert call("schedule", "remove", name).code == 0
+    assert [one.name for one in schedules.all()] == ["other"]
 
 
 def test_a_pattern_is_looked_up_at_each_run(
