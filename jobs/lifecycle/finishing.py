@@ -82,7 +82,8 @@ def retry(job: Job, moment: Moment) -> Change | None:
     if finished:  # already paid for and finished there: only the picture is missing
         done = job.attempt if job.attempt in finished else finished[0]
         changed = job.with_attempt(done.but(seen_at=moment.now), status=Status.COLLECTING, current=done.number, **fresh)
-        return Change(changed.but(due_at=moment.now), "fetches the picture again")
+        # It stands in the list of those to fetch with this very step.
+        return Change(changed.but(due_at=moment.later(moment.policy.lease_seconds)), "fetches the picture again")
     return Change(job.but(status=Status.WAITING, due_at=moment.now, **fresh), "a person's order")
 
 

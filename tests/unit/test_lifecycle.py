@@ -407,7 +407,10 @@ def test_a_retry_fetches_a_picture_that_was_already_paid_for() -> None:
     parked = World(done).after(events.CollectFailed("403"), LATER, Policy())
     assert parked is not None
     assert parked.job.status is Status.PARKED
-    assert _lived(events.Retry(), job=parked.job).status is Status.COLLECTING
+    again = parked.after(events.Retry(), timedelta(), Policy())
+    assert again is not None
+    assert again.job.status is Status.COLLECTING
+    assert again.job.due_at == again.now + timedelta(seconds=Policy().lease_seconds), "the sweep called another for it"
 
 
 SUCCEEDED = (*UPLOADED, events.TaskSeen(1, "t1", TaskStatus.SUCCESS, 100, "http://cdn/1"), events.Collected(1, PICTURE))
