@@ -144,6 +144,8 @@ def _due_jobs(context: Context) -> list[Job]:
 def _ask_about_unsure(context: Context, proxy: ProxyClient, jobs: Sequence[Job]) -> int:
     """Nobody knows the task id of these; where the API can look up a `state`, the token in it finds the task."""
     for job in jobs:
+        if context.leaving.is_set():  # each may take as long as an API that does not answer is waited for
+            break
         answer = proxy.find_by_state(context.hooks.state(job.id, job.current, job.request.state))
         if isinstance(answer, Found):
             _apply(context, job.id, seen(job.current, answer.task, "state"))
@@ -205,6 +207,8 @@ def _look_up(context: Context, proxy: ProxyClient, jobs: Sequence[Job]) -> Answe
 def _fetch_each(context: Context, proxy: ProxyClient, upstream: str, task_ids: Sequence[str]) -> Answers:
     answers: dict[str, TaskView | Unknown | CannotTell] = {}
     for task_id in task_ids:
+        if context.leaving.is_set():
+            return dict.fromkeys(task_ids, CannotTell("the worker is leaving", answered=False)) | answers
         answer = proxy.fetch(task_id)
         if isinstance(answer, CannotTell):
             _log.warning("the API cannot be asked about a task: %s", answer.message)

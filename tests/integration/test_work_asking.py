@@ -15,8 +15,9 @@ from jobs.job import Status
 from tests.integration.work import ENDLESS_TASKS, SLOW_TASKS, reason
 from tests.integration.workbench import Open, wait_for
 from worker.collect import collect
-from worker.proxy.lookups import read_by_ids, read_query
+from worker.proxy.lookups import CannotTell, NoSuchCall, read_by_ids, read_query
 from worker.proxy.reply import RawAnswer
+from worker.reconcile import _ask_upstream
 
 # A fault with which nothing can be learnt of any task, and what turns it on and off.
 UNREACHABLE = [("fail_queries", 1, 0), ("refuse_key", True, False)]
@@ -152,6 +153,33 @@ def test_a_gateway_whose_list_tells_nothing_is_asked_one_by_one(
     bench.add()
     assert bench.work_until(Status.SUCCEEDED).submissions == 1
     assert bench.pause is None
+
+
+@pytest.mark.parametrize("unsure", [False, True], ids=["by their ids", "by their states"])
+def test_a_worker_that_is_told_to_leave_asks_about_no_more_tasks(
+    open_bench: Open, monkeypatch: pytest.MonkeyPatch, unsure: bool
+) -> None:
+    """Each may take as long as an API that does not answer is waited for."""
+    bench = open_bench("plus", *ENDLESS_TASKS)
+    bench.faults(lose_answer=float(unsure), fail_queries=float(unsure))
+    for job_id in ("job_1", "job_2"):
+        bench.add(job_id)
+        bench.work_until(Status.UNSURE if unsure else Status.ACCEPTED, job_id=job_id)
+    asked = list[str]()
+
+    def not_in_time(about: str) -> CannotTell:
+        asked.append(about)
+        bench.context.leaving.set()
+        return CannotTell("not in time", answered=False)
+
+    proxy = bench.context.proxies.of("default")
+    monkeypatch.setattr(proxy, "list_by_ids", lambda _: NoSuchCall())
+    monkeypatch.setattr(proxy, "fetch", not_in_time)
+    monkeypatch.setattr(proxy, "find_by_state", not_in_time)
+    before = bench.store.find_many(["job_1", "job_2"])
+    _ask_upstream(bench.context, [job for job in before if job], bench.context.apis[0])
+    assert len(asked) == 1
+    assert bench.store.find_many(["job_1", "job_2"]) == before
 
 
 def test_a_task_of_which_nothing_is_new_is_asked_about_again_as_soon_as_its_age_says(
